@@ -1,0 +1,116 @@
+# Every target sets up what it needs by itself, in .venv; `make help` lists targets and variables out of this file:
+# "## " explains a target, "#? " a variable, which is given as in `make bench METHOD=salun PARAMS="lr=0.01 epochs=5"`.
+
+#? METHOD     name of the method (default: salun)
+#? PARAMS     its hyper-parameters where they differ from the preset: "name=value name=value"
+#? PRESET     which of its sets of hyper-parameters
+#? PLUGIN     a .py file with a method of your own
+#? DATASET    bloodmini, a MedMNIST data set by name, or a MedMNIST-style .npz file
+#? DATA_ROOT  folder with MedMNIST files
+#? ARCH       architecture: cnn-small, resnet18-quarter, resnet18, timm:NAME
+#? RECIPE     training recipe: cpu, medmnist, salun
+#? SCENARIO   what is forgotten: random:SHARE, random-iid:SHARE, class:NUMBER, ids:FILE
+#? ATTACK     backdoor attack
+#? BLOCKS     how many repetitions with seeds of their own
+#? PROFILE    how large a run: quick, full
+#? DEVICE     cpu, cuda, ...
+#? RESULTS    folder for records and leaderboards
+METHOD ?= salun
+
+#? PYTHON     interpreter to build .venv with (default: python3.13, 3.12, 3.11 or python3, the first that works)
+PYTHON ?=
+
+#? TEST_DATA  folder with official MedMNIST files; tests that need them are skipped where it is missing
+TEST_DATA ?= ../shared/data
+
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+INSTALL_COMMAND = $(IN_VENV) -m pip install --quiet --disable-pip-version-check \
+	--editable '.[test,dev,wandb]' --constraint constraints.txt
+
+# A value as one word of the shell, whatever it contains.
+quote = '$(subst ','\'',$(1))'
+# $(call option,VARIABLE,name) is ` --name 'value'`, and nothing where the variable is not set.
+option = $(if $(value $(1)), --$(2) $(call quote,$(value $(1))))
+run_options = $(call option,METHOD,method)$(call option,PARAMS,params)$(call option,PRESET,preset)$(call \
+	option,PLUGIN,plugin)$(call option,DATASET,dataset)$(call option,DATA_ROOT,data-root)$(call \
+	option,ARCH,arch)$(call option,RECIPE,recipe)$(call option,SCENARIO,scenario)$(call \
+	option,ATTACK,attack)$(call option,BLOCKS,blocks)$(call option,PROFILE,profile)$(call \
+	option,DEVICE,device)$(call option,RESULTS,results)
+
+.DEFAULT_GOAL := help
+.PHONY: help bench leaderboard test test-full lint format clean
+.SECONDEXPANSION:
+
+help:  ## show this list
+	@echo 'make TARGET [VARIABLE=value ...]'
+	@echo; echo 'Targets'
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-11s  %s\n", $$1, $$2 }'
+	@echo; echo 'Variables (`.venv/bin/medsafe run --help` says more)'
+	@sed -n 's/^#? /  /p' Makefile
+
+bench: $$(INSTALLED)  ## run one method, then show its scores and the leaderboard
+	$(VENV)/bin/medsafe run$(run_options)
+
+leaderboard: $$(INSTALLED)  ## rebuild the leaderboards from the records (variable: RESULTS)
+	$(VENV)/bin/medsafe leaderboard$(call option,RESULTS,results)
+
+test: $$(INSTALLED)  ## the fast tests, without network (variable: TEST_DATA)
+	@$(call pytest,not slow and not network)
+
+test-full: $$(INSTALLED)  ## these and the slow ones
+	@$(call pytest,not network)
+
+lint: $$(INSTALLED)  ## check style and types
+	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m ruff format --check .
+	@$(IN_VENV) -m mypy
+
+format: $$(INSTALLED)  ## put the code into the common style
+	@$(IN_VENV) -m ruff check --fix .
+	@$(IN_VENV) -m ruff format .
+
+clean:  ## remove caches, and have .venv checked anew; results stay
+	rm -rf $(VENV)/.installed-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find $(wildcard benchmark methods attacks metrics tests) -name __pycache__ -prune -exec rm -rf {} +
+
+define pytest
+if [ -z "$$MEDSAFE_DATA" ] && [ -d $(call quote,$(value TEST_DATA)) ]; then \
+	MEDSAFE_DATA=$$(cd $(call quote,$(value TEST_DATA)) && pwd); export MEDSAFE_DATA; \
+fi; \
+$(IN_VENV) -m pytest -m '$(1)'
+endef
+
+# The set-up. What it depends on (the two files, the interpreter, this folder) is summed up in the name of a stamp,
+# which is written last. A set-up that was killed leaves .installing behind, and the next one starts from nothing.
+
+# Prints that sum and the interpreter behind any venv; fails where Python is too old or cannot make a venv.
+inspect := import ensurepip, hashlib, os, sys, venv; \
+	sys.version_info >= (3, 11) or sys.exit(1); \
+	inputs = [open(name, "rb").read() for name in ("pyproject.toml", "constraints.txt")]; \
+	inputs += map(os.fsencode, (sys.version, os.path.realpath(sys.base_prefix), os.getcwd())); \
+	print(hashlib.sha256(b"|".join(inputs)).hexdigest()[:16], sys._base_executable)
+
+# Asked once, and only for targets that need it. Without a PYTHON from outside, a venv that works is kept.
+pythons = $(if $(PYTHON),$(call quote,$(PYTHON)),$(IN_VENV) python3.13 python3.12 python3.11 python3)
+inspected = $(eval inspected := $(shell for python in $(pythons); do \
+	"$$python" -I -c '$(inspect)' 2>/dev/null && break; done))$(inspected)
+checksum = $(or $(firstword $(inspected)),$(error No Python >= 3.11 with venv found$(if $(PYTHON), as $(PYTHON)). \
+	Install one (Debian and Ubuntu: python3 and python3-venv), or name one: PYTHON=/path/to/python3.12))
+base_python = $(wordlist 2,99,$(inspected))
+INSTALLED = $(VENV)/.installed-$(checksum)
+
+$(VENV)/.installed-%:
+	@set -e; exec 9< Makefile; \
+	if command -v flock >/dev/null && ! flock -n 9; then \
+		echo 'Waiting for another make that sets up $(VENV)'; flock 9; \
+	fi; \
+	if [ -e $@ ]; then exit 0; fi; \
+	found=$$($(IN_VENV) -I -c '$(inspect)' 2>/dev/null) || true; \
+	echo 'Setting up $(VENV) (first time: a few minutes, about 6 GB)'; \
+	if [ "$${found%% *}" != $* ] || [ -e $(VENV)/.installing ] || ! $(IN_VENV) -m pip --version >/dev/null 2>&1; then \
+		$(call quote,$(base_python)) -m venv --clear $(VENV); \
+	fi; \
+	rm -f $(VENV)/.installed-*; touch $(VENV)/.installing; \
+	$(INSTALL_COMMAND) || { rm -f $(VENV)/.installing; echo 'Setting up $(VENV) failed' >&2; exit 1; }; \
+	mv $(VENV)/.installing $@; echo 'Set-up done'

@@ -1,0 +1,1 @@
+"""MedSafe-Bench: what is run, on which data, and how it is recorded."""

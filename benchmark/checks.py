@@ -1,0 +1,51 @@
+"""What a method must hand back before it is scored (PROTOCOL 8)."""
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.api import Diverged
+from benchmark.training import predict
+
+TOLERANCE = 1e-3
+"""Largest difference of a logit between batch sizes, relative to the largest logit; rounding is well below it."""
+
+
+class BrokenMethod(Exception):
+    """The method broke its contract; the run is recorded with status `error`."""
+
+
+def check_model(model: object, reference: nn.Module, images: Tensor) -> nn.Module:
+    """Return `model` if it is one that can be scored and stored.
+
+    Args:
+        model: what the method returned.
+        reference: a fresh model of the same architecture; the state dicts must agree in names and shapes.
+        images: uint8 (n, channels, height, width), a few hundred to compare batch sizes on.
+
+    Raises:
+        BrokenMethod: no module, another structure, or logits that depend on the rest of the batch (PROTOCOL 8.1).
+        Diverged: non-finite weights or logits (PROTOCOL 8.2).
+    """
+    if not isinstance(model, nn.Module):
+        raise BrokenMethod(f"returned {type(model).__name__}, not a model")
+    expected = {name: tensor.shape for name, tensor in reference.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if found != expected:
+        changed = sorted(set(found.items()) ^ set(expected.items()), key=str)
+        raise BrokenMethod(f"returned a model of another structure: {changed[0][0]} differs")
+    if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values() if tensor.is_floating_point()):
+        raise Diverged("the method's model has weights that are not finite")
+    _check_batches(model, images)
+    return model
+
+
+def _check_batches(model: nn.Module, images: Tensor) -> None:
+    logits = predict(model, images, batch_size=256)
+    if not torch.isfinite(logits).all():
+        raise Diverged("the method's model has logits that are not finite")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    mixed = predict(model, images[order.to(images.device)], batch_size=256)
+    single = predict(model, images[:16], batch_size=1)
+    difference = max(float((mixed - logits[order]).abs().max()), float((single - logits[:16]).abs().max()))
+    if difference > TOLERANCE * max(1.0, float(logits.abs().max())):
+        raise BrokenMethod(f"the model reads its batch: logits differ by {difference:.3g} between batch sizes")

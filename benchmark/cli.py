@@ -1,0 +1,262 @@
+"""`medsafe`: a thin layer over runner, store and leaderboard."""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from benchmark.errors import MedsafeError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Did a medical image classifier really forget? Benchmarks of machine unlearning on MedMNIST.",
+)  # fmt: skip
+console = Console(highlight=False)
+
+Results = Annotated[Path, typer.Option(help="Folder for this checkout's own records and leaderboards.")]
+Published = Annotated[Path, typer.Option(help="Folder with the published results.")]
+OWN, PUBLISHED = Path("results/local"), Path("results")
+
+
+@app.command()
+def run(
+    method: Annotated[str, typer.Option(help="Unlearning method; `medsafe list` shows them.")],
+    params: Annotated[
+        str, typer.Option(help="Hyper-parameters of your own, 'lr=0.01 epochs=5'; the row becomes `custom`.")
+    ] = "",
+    preset: Annotated[str, typer.Option(help="Named set of hyper-parameters of the method.")] = "published",
+    plugin: Annotated[Path | None, typer.Option(help="A .py file that holds the method.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="bloodmini, a MedMNIST name, or the path of an .npz file.")
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder with MedMNIST's .npz files; else they are downloaded.")
+    ] = None,
+    arch: Annotated[str | None, typer.Option(help="cnn-small, resnet18-quarter, resnet18 or timm:<name>.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="cpu, medmnist or salun; '+standard', '+trivialaugment', '+none' set the augmentation."),
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="random:0.1, random-iid:0.1, class:3 or ids:FILE (indices of official train).")
+    ] = None,
+    blocks: Annotated[
+        str | None, typer.Option(help="5 (blocks 0-4), 3-5 or 0,2,7: seeded repetitions that all methods share.")
+    ] = None,
+    retrains: Annotated[
+        int | None, typer.Option(help="Reference models retrained without the forget set, for each block.")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="quick (two CPU cores, minutes) or full (a GPU): the defaults of the rest.")
+    ] = "quick",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; results are bitwise equal at one number only.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV split,index,group: images of one patient or volume stay together.")
+    ] = None,
+    original: Annotated[Path | None, typer.Option(help="Your own trained model (.safetensors) as Original.")] = None,
+    allow: Annotated[
+        str | None,
+        typer.Option(
+            help="Augmentations that keep the labels of an unknown .npz: 'crop,horizontal,vertical,trivialaugment'."
+        ),
+    ] = None,
+    non_members: Annotated[
+        float, typer.Option(help="Share of official train that no model sees; 0 is the official-accuracy control.")
+    ] = 0.1,
+    attack: Annotated[str | None, typer.Option(help="Backdoor attack; belongs to defences.")] = None,
+    results: Results = OWN,
+    published: Published = PUBLISHED,
+) -> None:
+    """Run one method on one setting, record every block, and show the leaderboard."""
+    from benchmark.config import parse_parameters
+    from benchmark.runner import Request, run
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.records import RecordStore
+
+    if attack is not None:
+        raise MedsafeError(
+            f"attack '{attack}' goes with a backdoor defence, and '{method}' is an unlearning method: leave it out"
+        )
+    _set_threads(threads)
+    request = Request(
+        method, profile, dataset, data_root, arch, recipe, scenario, blocks, retrains, preset, parse_parameters(params),
+        plugin, groups, original, tuple(allow.replace(",", " ").split()) if allow else None, non_members, device,
+    )  # fmt: skip
+    outcomes = []
+    for outcome in run(request, ArtifactStore(default_cache()), RecordStore(results), progress=progress):
+        outcomes.append(outcome)
+        _say_outcome(outcome)
+    reused = sum(outcome.reused for outcome in outcomes)
+    computed = f"{len(outcomes) - reused} of {len(outcomes)} runs computed"
+    console.print(escape(f"{computed}, {reused} already recorded in {results}"))
+    _show(results, published, [outcome.record for outcome in outcomes])
+    if any(outcome.record["status"] in ("error", "timeout") for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_() -> None:
+    """Show what can be run."""
+    from benchmark.config import PROFILES
+    from benchmark.data.datasets import dataset_names
+    from benchmark.models import ARCHITECTURES
+    from benchmark.registry import names
+    from benchmark.training import RECIPES
+
+    rows = {
+        "unlearning methods": names("unlearning"),
+        "data sets": dataset_names(),
+        "architectures": [*ARCHITECTURES, "timm:<name>"],
+        "recipes": list(RECIPES),
+        "scenarios": ["random:0.1", "random-iid:0.1", "class:3", "ids:FILE"],
+        "profiles": list(PROFILES),
+    }
+    for title, entries in rows.items():
+        console.print(f"[bold]{title}[/bold]: {', '.join(entries)}")
+
+
+@app.command()
+def leaderboard(results: Results = OWN, published: Published = PUBLISHED) -> None:
+    """Rebuild a folder's leaderboards from its records alone, and show them."""
+    _show(results, published, None)
+
+
+@app.command()
+def rescore(results: Results = OWN) -> None:
+    """Compute new or changed metrics from stored predictions, without training."""
+    from benchmark.rescoring import rescore
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.records import RecordStore
+
+    records = RecordStore(results)
+    records.check_writable()
+    for record, outcome in rescore(records, ArtifactStore(default_cache())):
+        console.print(f"{_name(record)}: {outcome}")
+    _rebuild(results)
+
+
+@app.command()
+def publish(results: Results = OWN, published: Published = PUBLISHED) -> None:
+    """Copy the finished records of this checkout's runs into the published results, and rebuild their leaderboards."""
+    from benchmark.store.records import FINAL, RecordStore
+
+    source, target = RecordStore(results), RecordStore(published)
+    target.check_writable()
+    copied = [
+        target.write(record)
+        for record in source
+        if record["status"] in FINAL and record["spec"]["method"]["preset"] != "custom"
+    ]
+    _rebuild(published)
+    console.print(f"{len(copied)} records published to {published}; custom rows and failed runs stay behind")
+
+
+@app.command()
+def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove everything.")] = False) -> None:
+    """Show or clear the cache of trained models and predictions."""
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+
+    store = ArtifactStore(default_cache())
+    if clear:
+        store.clear()
+    listing = store.listing()
+    kinds = sorted({key["kind"] for key, _ in listing})
+    console.print(f"{store.root}: {len(listing)} artifacts, {sum(size for _, size in listing) / 1e6:.1f} MB")
+    for kind in kinds:
+        sizes = [size for key, size in listing if key["kind"] == kind]
+        console.print(f"  {kind}: {len(sizes)}, {sum(sizes) / 1e6:.1f} MB")
+
+
+@app.command()
+def export(
+    run_id: Annotated[str, typer.Argument(help="The run's id, as the last part of its record's file name.")],
+    output: Annotated[Path, typer.Option(help="New folder for the model and its card.")] = Path("export"),
+    results: Results = OWN,
+) -> None:
+    """Write an unlearned model as safetensors, with a card that says where it comes from."""
+    from benchmark.export import export_model
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.records import RecordStore
+
+    path = export_model(run_id, RecordStore(results), ArtifactStore(default_cache()), output)
+    console.print(f"wrote {path} and its card")
+
+
+def main() -> None:
+    """Run the command; a user's error is one line on standard error and exit code 2."""
+    try:
+        app()
+    except MedsafeError as error:
+        sys.exit(_fail(str(error)))
+    except OSError as error:
+        sys.exit(_fail(f"{error.filename or 'file system'}: {error.strerror or error}"))
+
+
+def progress(iterable: Iterable[Any], description: str) -> Iterable[Any]:
+    """A bar on a terminal, nothing elsewhere."""
+    from tqdm import tqdm
+
+    return tqdm(iterable, description, leave=False, disable=None, file=sys.stderr)
+
+
+def _fail(message: str) -> int:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"medsafe: {escape(' '.join(message.split()))}")
+    return 2
+
+
+def _set_threads(threads: int | None) -> None:
+    import torch
+
+    if threads is not None and threads < 1:
+        raise MedsafeError(f"threads {threads}: at least 1 is needed")
+    torch.set_num_threads(threads or min(os.cpu_count() or 1, torch.get_num_threads()))
+
+
+def _say_outcome(outcome: Any) -> None:
+    record = outcome.record
+    state = (
+        "already recorded"
+        if outcome.reused
+        else f"{record['status']}" + (f": {record['reason']}" if record["reason"] else "")
+    )
+    console.print(escape(f"{_name(record)}: {state}"))
+
+
+def _name(record: Any) -> str:
+    spec = record["spec"]
+    setting = f"{spec['data']['name']}, {spec['scenario']}, block {spec['block']}"
+    return f"{spec['method']['name']} on {setting} ({record['id']})"
+
+
+def _rebuild(results: Path) -> Any:
+    from benchmark.leaderboard.table import write_leaderboard
+
+    table = write_leaderboard(results)
+    console.print(f"leaderboard: {results / 'leaderboards' / 'unlearning.csv'}")
+    return table
+
+
+def _show(results: Path, published: Path, records: list[Any] | None) -> None:
+    """Rebuild the folder's leaderboard and print the tables of these records' settings, or all."""
+    from benchmark.leaderboard.table import leaderboard as build
+    from benchmark.leaderboard.terminal import LEGEND, tables
+    from benchmark.store.records import RecordStore
+
+    own = build(RecordStore(results))
+    settings = own if records is None else build(records)
+    for table in tables(own, build(RecordStore(published)), settings):
+        console.print(table)
+    console.print(LEGEND, style="dim")
+    _rebuild(results)
+
+
+if __name__ == "__main__":
+    main()

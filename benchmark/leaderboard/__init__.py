@@ -1,0 +1,1 @@
+"""Records -> tables. Needs no torch and nothing of the runner."""

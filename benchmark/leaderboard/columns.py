@@ -1,0 +1,215 @@
+"""The columns of `unlearning.csv`, each declared once: name, meaning, and how it follows from a row's records."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.leaderboard.groups import HEADLINE, Group
+from metrics.declaration import MetricInfo, Unresolved
+from metrics.gaps import gap_of_means, method_gap, null_gap, null_tow, signed_differences
+from metrics.intervals import t_interval, verdict
+from metrics.unlearning import METRICS
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it is called, what it says, how it is computed."""
+
+    name: str
+    description: str
+    produce: Callable[[Group], Cell]
+
+
+def columns() -> list[Column]:
+    """All columns that follow from a row alone, in the order of the CSV; rank and test follow from its family."""
+    detailed = [column for name in HEADLINE for column in _detailed(METRICS[name])]
+    brief = [
+        column for name, info in METRICS.items() if name not in (*HEADLINE, "sensitivity") for column in _brief(info)
+    ]
+    return [*_identity(), *_aggregates(), *detailed, *brief, *_cost(), *_closing()]
+
+
+def _identity() -> Iterator[Column]:
+    yield Column(
+        "standing",
+        "ranked; or exploratory (too few blocks), incomplete (a block failed), custom, reference",
+        lambda g: g.standing,
+    )
+    yield Column("dataset", "name that the data deserve", lambda g: g.spec["data"]["name"])
+    yield Column("architecture", "network", lambda g: g.spec["architecture"])
+    yield Column("recipe", "how Original and Retrains are trained", lambda g: g.spec["recipe"]["name"])
+    yield Column("augmentation", "the recipe's augmentation policy", lambda g: g.spec["recipe"]["augmentation"])
+    yield Column("scenario", "what is forgotten", lambda g: g.spec["scenario"])
+    yield Column("method", "unlearning method", lambda g: g.method)
+    yield Column("preset", "source of the hyper-parameters (PROTOCOL 4.1)", lambda g: g.spec["method"]["preset"])
+    yield Column(
+        "version", "the method's version; with a hash where it is a plugin", lambda g: g.spec["method"]["version"]
+    )
+    yield Column("blocks", "number of scored blocks", lambda g: len(g.scored))
+    yield Column("retrains", "reference models for each block", lambda g: g.spec["retrains"])
+    yield Column(
+        "statuses", "how many blocks ended how", lambda g: " ".join(f"{k}:{v}" for k, v in sorted(g.statuses.items()))
+    )
+
+
+def _aggregates() -> Iterator[Column]:
+    yield Column(
+        "avg_gap",
+        "mean |method - Retrain| over the headline metrics; lower is better, the null is the floor",
+        lambda g: _mean(g.average_gap),
+    )
+    yield Column("avg_gap_low", "lower end of its 95 % t-interval over blocks", lambda g: _interval(g.average_gap)[0])
+    yield Column("avg_gap_high", "upper end", lambda g: _interval(g.average_gap)[1])
+    yield Column(
+        "avg_gap_null", "the same between Retrains: what chance alone gives", lambda g: _mean(g.null_average_gap)
+    )
+    yield Column(
+        "avg_gap_of_means",
+        "the literature's form: |difference of means|, in which errors cancel",
+        _average_gap_of_means,
+    )
+    yield Column("avg_gap_metrics", "headline metrics that the samples resolve", lambda g: " ".join(g.headline))
+    yield Column(
+        "tow",
+        "tug-of-war, product of 1 - |gap| over forget, retain and test accuracy; higher is better",
+        lambda g: _mean(g.tow),
+    )
+    yield Column("tow_null", "the same between Retrains", _null_tow)
+
+
+def _detailed(info: MetricInfo) -> Iterator[Column]:
+    name, title = info.name, info.title
+    yield Column(name, info.description, lambda g: _mean(g.values(name)))
+    yield Column(
+        f"{name}_low",
+        f"lower end of the 95 % t-interval of {title} over blocks",
+        lambda g: _interval(g.values(name))[0],
+    )
+    yield Column(f"{name}_high", "upper end", lambda g: _interval(g.values(name))[1])
+    yield Column(f"retrain_{name}", f"{title} of the Retrains: the target", lambda g: _mean(g.retrains(name)))
+    yield Column(f"original_{name}", f"{title} of the Originals", lambda g: _mean(g.originals(name)))
+    yield Column(
+        f"{name}_gap", f"mean |{title} - Retrain's| over blocks and Retrains", lambda g: _paired(g, name, method_gap)
+    )
+    yield Column(f"{name}_null", "the same between Retrains", lambda g: _null_gap(g, name))
+    yield Column(f"{name}_gap_of_means", "|difference of the means|", lambda g: _paired(g, name, gap_of_means))
+    yield Column(f"{name}_difference", "mean signed difference to Retrain", lambda g: _mean(_signed(g, name)))
+    yield Column(f"{name}_difference_low", "lower end of its 95 % t-interval", lambda g: _interval(_signed(g, name))[0])
+    yield Column(f"{name}_difference_high", "upper end", lambda g: _interval(_signed(g, name))[1])
+    yield Column(f"{name}_verdict", "matches, differs or undetermined (PROTOCOL 3.3)", lambda g: _verdict(g, name))
+
+
+def _brief(info: MetricInfo) -> Iterator[Column]:
+    name = info.name
+    yield Column(name, info.description, lambda g: _mean(g.values(name)))
+    yield Column(f"retrain_{name}", f"{info.title} of the Retrains", lambda g: _mean(g.retrains(name)))
+    yield Column(f"original_{name}", f"{info.title} of the Originals", lambda g: _mean(g.originals(name)))
+
+
+def _cost() -> Iterator[Column]:
+    yield Column(
+        "flops_share", "FLOPs of the method over those of the Original's training", lambda g: _cost_of(g, "flops_share")
+    )
+    yield Column("flops", "FLOPs of the method, all passes", lambda g: _cost_of(g, "flops"))
+    yield Column(
+        "seconds", "wall seconds of the method; compare within one device only", lambda g: _cost_of(g, "seconds")
+    )
+    yield Column("retrain_seconds", "wall seconds of one Retrain", lambda g: _cost_of(g, "retrain_seconds"))
+    yield Column("device", "where it was computed, and with how many threads", _device)
+
+
+def _closing() -> Iterator[Column]:
+    yield Column(
+        "sensitivity",
+        "per-class sensitivity on test, mean over blocks, in the data set's class order",
+        lambda g: _sensitivity(g, _own_metrics),
+    )
+    yield Column("retrain_sensitivity", "the same of the Retrains", lambda g: _sensitivity(g, _retrain_metrics))
+    yield Column(
+        "hyperparameters",
+        "all of the method's, as run",
+        lambda g: " ".join(f"{k}={v}" for k, v in g.spec["method"]["hyperparameters"].items()),
+    )
+    yield Column("data_sha256", "hash of the data file", lambda g: g.spec["data"]["sha256"])
+    yield Column("protocol_version", "rules that the row follows", lambda g: g.spec["protocol_version"])
+    yield Column("unresolved", "metrics that the samples cannot resolve, and why", _unresolved)
+    yield Column(
+        "reasons", "why blocks failed", lambda g: "; ".join(sorted({r["reason"] for r in g.records if r["reason"]}))
+    )
+    yield Column(
+        "notes", "what a reader must know", lambda g: "; ".join(sorted({n for r in g.records for n in r["notes"]}))
+    )
+
+
+def _mean(values: Any) -> float | None:
+    return None if values is None else float(np.mean(values))
+
+
+def _interval(values: Any) -> tuple[float, float] | tuple[None, None]:
+    return (None, None) if values is None or len(values) < 2 else t_interval(values)
+
+
+def _signed(group: Group, name: str) -> Any:
+    values, retrains = group.values(name), group.retrains(name)
+    return None if values is None or retrains is None else signed_differences(values, retrains)
+
+
+def _paired(group: Group, name: str, function: Callable[[Any, Any], float]) -> float | None:
+    values, retrains = group.values(name), group.retrains(name)
+    return None if values is None or retrains is None else function(values, retrains)
+
+
+def _null_gap(group: Group, name: str) -> float | None:
+    retrains = group.retrains(name)
+    try:
+        return None if retrains is None else null_gap(retrains)
+    except Unresolved:
+        return None
+
+
+def _null_tow(group: Group) -> float | None:
+    try:
+        return None if group.tow is None else _mean(null_tow({m: group.retrains(m) for m in ("ua", "ra", "ta")}))  # type: ignore[misc]
+    except Unresolved:
+        return None
+
+
+def _average_gap_of_means(group: Group) -> float | None:
+    parts = [_paired(group, name, gap_of_means) for name in group.headline]
+    return float(np.mean([part for part in parts if part is not None])) if parts else None
+
+
+def _verdict(group: Group, name: str) -> str | None:
+    differences = _signed(group, name)
+    return None if differences is None else verdict(differences)
+
+
+def _cost_of(group: Group, name: str) -> float | None:
+    values = [record["cost"].get(name) for record in group.scored]
+    return float(np.mean(values)) if values and all(value is not None for value in values) else None  # type: ignore[arg-type]
+
+
+def _device(group: Group) -> str:
+    return " ".join(sorted({f"{r['environment']['device']}-{r['environment']['threads']}" for r in group.records}))
+
+
+def _unresolved(group: Group) -> str:
+    return "; ".join(sorted({f"{name}: {reason}" for r in group.scored for name, reason in r["unresolved"].items()}))
+
+
+def _own_metrics(record: Any) -> list[dict[str, Any]]:
+    return [record["metrics"]]
+
+
+def _retrain_metrics(record: Any) -> list[dict[str, Any]]:
+    return list(record["references"]["retrain"])
+
+
+def _sensitivity(group: Group, of: Callable[[Any], list[dict[str, Any]]]) -> str:
+    rows = [scores["sensitivity"] for record in group.scored for scores in of(record)]
+    means = [[value for value in column if value is not None] for column in zip(*rows, strict=True)]
+    return " ".join(f"{np.mean(values):.4f}" if values else "-" for values in means)

@@ -1,0 +1,148 @@
+"""Which records make one row, and which rows compete: grouping by identity, never across versions."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.store.records import Record
+from metrics import gaps
+from metrics.declaration import Unresolved
+
+HEADLINE = ("ua", "ra", "ta", "mia_svc")
+"""The metrics that Avg. Gap averages (PROTOCOL 3.1)."""
+BLOCKS_TO_RANK = {"bloodmini": 10}
+BLOCKS_TO_RANK_ELSEWHERE = 5
+REFERENCES = ("original", "retrain")
+"""Methods that are no competitors: the model before, and the ideal."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The records of one row: one method under one preset in one setting, one record a block."""
+
+    records: Sequence[Record]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The spec that all records share, but for the block."""
+        return self.records[0]["spec"]
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.spec["method"]["name"])
+
+    @cached_property
+    def scored(self) -> list[Record]:
+        """The records with metrics, in the order of their blocks."""
+        return sorted((r for r in self.records if r["status"] == "ok"), key=lambda r: r["spec"]["block"])
+
+    @property
+    def blocks(self) -> list[int]:
+        """The scored blocks."""
+        return [record["spec"]["block"] for record in self.scored]
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """How many records ended how."""
+        return Counter(record["status"] for record in self.records)
+
+    @property
+    def standing(self) -> str:
+        """Whether the row is ranked, and if not, why (PROTOCOL 1.3, 1.4, 4.1)."""
+        needed = BLOCKS_TO_RANK.get(self.spec["data"]["name"], BLOCKS_TO_RANK_ELSEWHERE)
+        if set(self.statuses) != {"ok"}:
+            return "incomplete"
+        if self.method in REFERENCES:
+            return "reference"
+        if self.spec["method"]["preset"] == "custom":
+            return "custom"
+        return "ranked" if len(self.scored) >= needed and self.spec["retrains"] >= 2 else "exploratory"
+
+    def values(self, metric: str) -> Floats | None:
+        """The metric on the method's models, shape (blocks,); None unless it is resolved in every block."""
+        return _numbers([record["metrics"].get(metric) for record in self.scored])
+
+    def originals(self, metric: str) -> Floats | None:
+        """The metric on the Originals, shape (blocks,)."""
+        return _numbers([record["references"]["original"].get(metric) for record in self.scored])
+
+    def retrains(self, metric: str) -> Floats | None:
+        """The metric on the Retrains, shape (blocks, K)."""
+        return _numbers([[scores.get(metric) for scores in r["references"]["retrain"]] for r in self.scored])
+
+    @cached_property
+    def headline(self) -> tuple[str, ...]:
+        """The headline metrics that the samples resolve."""
+        return tuple(m for m in HEADLINE if self.values(m) is not None and self.retrains(m) is not None)
+
+    @cached_property
+    def average_gap(self) -> Floats | None:
+        """Avg. Gap of each block."""
+        pairs = self._headline_arrays(self.headline)
+        return gaps.average_gap(*pairs) if pairs else None
+
+    @cached_property
+    def null_average_gap(self) -> Floats | None:
+        """Avg. Gap between Retrains, of each block; None with a single Retrain."""
+        pairs = self._headline_arrays(self.headline)
+        try:
+            return gaps.null_average_gap(pairs[1]) if pairs else None
+        except Unresolved:
+            return None
+
+    @cached_property
+    def tow(self) -> Floats | None:
+        """ToW of each block, over forget, retain and test accuracy."""
+        pairs = self._headline_arrays(("ua", "ra", "ta"))
+        return gaps.tow(*pairs) if pairs else None
+
+    def _headline_arrays(self, metrics: Sequence[str]) -> tuple[dict[str, Floats], dict[str, Floats]] | None:
+        values = {metric: self.values(metric) for metric in metrics}
+        retrains = {metric: self.retrains(metric) for metric in metrics}
+        if not metrics or any(array is None for array in [*values.values(), *retrains.values()]):
+            return None
+        return values, retrains  # type: ignore[return-value]
+
+
+def group_records(records: Iterable[Record], track: str) -> list[Group]:
+    """Records -> rows. Different data, protocol, metric or method versions never share a row."""
+    groups = defaultdict(list)
+    for record in records:
+        if record["spec"]["track"] == track:
+            groups[_key(record, without=("block",))].append(record)
+    return [Group(group) for _, group in sorted(groups.items())]
+
+
+def families(groups: Iterable[Group]) -> list[list[Group]]:
+    """Rows that may be compared: the same setting in all but the method."""
+    settings = defaultdict(list)
+    for group in groups:
+        settings[setting_of(group)].append(group)
+    return list(settings.values())
+
+
+def setting_of(group: Group) -> str:
+    """All of a row's identity but its method, metric versions included."""
+    return _key(group.records[0], without=("method", "block"))
+
+
+def _key(record: Record, without: tuple[str, ...]) -> str:
+    spec = {name: value for name, value in record["spec"].items() if name not in without}
+    versions = {name: info["version"] for name, info in record["declarations"].items()}
+    return json.dumps([spec, versions], sort_keys=True)
+
+
+def _numbers(values: list[Any]) -> Floats | None:
+    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    return (
+        np.asarray(values, dtype=np.float64) if flat and all(isinstance(item, int | float) for item in flat) else None
+    )

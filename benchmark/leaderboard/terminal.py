@@ -1,0 +1,76 @@
+"""The leaderboard as a person reads it after a run: one table a setting, in percent, 80 columns wide."""
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+SETTING = ["dataset", "architecture", "recipe", "augmentation", "scenario"]
+MARKS = {"matches": "=", "differs": "≠", "undetermined": "?"}
+HEADLINE = {"ua": "UA", "ra": "RA", "ta": "TA", "mia_svc": "MIA"}
+SHORT = {"exploratory": "expl.", "incomplete": "fail", "custom": "cust.", "reference": "ref."}
+LEGEND = """\
+In percent. UA: error on the forgotten images; RA, TA: accuracy on the retained and the test images; MIA: share of the
+forgotten that an attack calls never trained on. Each is best where Retrain is: = matches within 2 points, ≠ differs,
+? undetermined. Gap: mean distance to Retrain over these four, ± its 95 % interval over blocks; lower is better, and
+chance alone gives the null. AUC: loss attack, 50 = forgotten images look like unseen ones, above = like trained-on ones.
+Cost: FLOPs over the Original's training. expl.: too few blocks to rank; ref.: not a competitor.""".replace(
+    "\n", " "
+)
+
+
+def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Table]:
+    """For each setting of `settings` a table of the own rows and, where there are any, one of the published rows."""
+    wanted = [tuple(setting) for setting in settings[SETTING].drop_duplicates().itertuples(index=False)]
+    pairs = [(setting, title, _rows_of(rows, setting)) for setting in wanted for title, rows in
+             (("own runs", local), ("published", published))]  # fmt: skip
+    return [_table(f"{' · '.join(map(str, setting))}: {title}", rows) for setting, title, rows in pairs if len(rows)]
+
+
+def _rows_of(rows: pd.DataFrame, setting: tuple[object, ...]) -> pd.DataFrame:
+    return rows[(rows[SETTING] == list(setting)).all(axis=1)]
+
+
+def _table(title: str, rows: pd.DataFrame) -> Table:
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("rank", justify="right")
+    table.add_column("method")
+    for name in ("blocks", *HEADLINE.values(), "Gap", "AUC", "cost"):
+        table.add_column(name, justify="right")
+    _add_references(table, rows)
+    for _, row in rows.iterrows():
+        table.add_row(*_cells(row))
+    return table
+
+
+def _add_references(table: Table, rows: pd.DataFrame) -> None:
+    """What the methods are measured against, from the row with most blocks."""
+    row = rows.sort_values("blocks", ascending=False, kind="stable").iloc[0]
+    null = f"{_percent(row['avg_gap_null'])} null"
+    for label, reference, gap in (("Original", "original", ""), (f"{row['retrains']} Retrains", "retrain", null)):
+        values = [_percent(row[f"{reference}_{metric}"]) for metric in HEADLINE]
+        cells = ["", label, str(row["blocks"]), *(f"{value}  " for value in values), gap]
+        table.add_row(*cells, _percent(row[f"{reference}_mia_loss_auc"]), "", style="dim")
+
+
+def _cells(row: pd.Series) -> list[str]:
+    preset = "" if row["preset"] == "published" else f" ({row['preset']})"
+    return [
+        str(int(row["rank"])) if pd.notna(row["rank"]) else SHORT[row["standing"]],
+        escape(f"{row['method']}{preset}"),
+        row["statuses"] if row["standing"] == "incomplete" else str(row["blocks"]),
+        *(f"{_percent(row[metric])} {MARKS.get(row[f'{metric}_verdict'], ' ')}" for metric in HEADLINE),
+        _with_interval(row, "avg_gap"),
+        _percent(row["mia_loss_auc"]),
+        _percent(row["flops_share"]),
+    ]
+
+
+def _with_interval(row: pd.Series, name: str) -> str:
+    if pd.isna(row[name]) or pd.isna(row[f"{name}_high"]):
+        return _percent(row[name])
+    return f"{_percent(row[name])} ±{100 * (row[f'{name}_high'] - row[name]):.1f}"
+
+
+def _percent(value: float) -> str:
+    return "-" if pd.isna(value) else f"{100 * value:.1f}"

@@ -1,0 +1,170 @@
+"""(kind, name) -> plugin: built in, from an entry point, or a .py file. Nothing is imported until asked for."""
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmark.api import PluginInfo
+from benchmark.errors import MedsafeError, unknown
+
+BUILT_IN = {"unlearning": "methods.unlearning"}
+"""Kind -> the package whose modules are named after the plugins they hold."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A loaded plugin and where it came from."""
+
+    info: PluginInfo
+    cls: type
+    source: str
+    """`built-in`, the distribution's name, or the hash of the plugin file."""
+
+    @property
+    def version(self) -> str:
+        """What a record pins: the declared version, with the file's hash for a plugin that is not built in."""
+        return str(self.info.version) if self.source == "built-in" else f"{self.info.version}+{self.source}"
+
+    def configure(self, preset: str, parameters: dict[str, str]) -> Any:
+        """The method with a preset's hyper-parameters, and the user's own on top, given as text.
+
+        Raises:
+            MedsafeError: no such preset or hyper-parameter, or a value of the wrong type.
+        """
+        if preset not in self.info.presets:
+            raise unknown(f"preset of {self.info.name}", preset, self.info.presets)
+        fields = {field.name: field for field in dataclasses.fields(self.cls)}
+        types = typing.get_type_hints(self.cls)
+        chosen = dict(self.info.presets[preset])
+        for name, text in parameters.items():
+            if name not in fields:
+                raise unknown(f"hyper-parameter of {self.info.name}", name, fields)
+            chosen[name] = _parse(self.info.name, name, text, types[name])
+        try:
+            return self.cls(**chosen)
+        except ValueError as error:
+            raise MedsafeError(f"{self.info.name}: {error}") from error
+
+
+def find(kind: str, name: str, file: Path | None = None) -> Plugin:
+    """The plugin of this kind and name; `file` is a .py file to look in as well.
+
+    Raises:
+        MedsafeError: unknown name, a name that is taken twice, or a plugin that cannot be imported.
+    """
+    sources = _sources(kind, file)
+    if name not in sources:
+        raise unknown(f"{kind} method", name, sources)
+    return sources[name]()
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind, without importing any of them."""
+    return sorted(_sources(kind, None))
+
+
+def _sources(kind: str, file: Path | None) -> dict[str, Callable[[], Plugin]]:
+    """Name -> how to load it. A name that two sources claim is an error, whoever asks."""
+    if kind not in BUILT_IN:
+        raise unknown("kind of method", kind, BUILT_IN)
+    package = importlib.import_module(BUILT_IN[kind])
+    sources: dict[str, Callable[[], Plugin]] = {
+        module.name: lambda module=module: _only(  # type: ignore[misc]
+            importlib.import_module(f"{BUILT_IN[kind]}.{module.name}"), kind, module.name, "built-in"
+        )
+        for module in pkgutil.iter_modules(package.__path__)
+    }
+    for point in importlib.metadata.entry_points(group=f"medsafe.{kind}"):
+        _claim(sources, point.name, f"entry point '{point.value}'")
+        sources[point.name] = lambda point=point: _from_entry_point(point, kind)  # type: ignore[misc]
+    if file is not None:
+        for plugin in _from_file(file, kind):
+            _claim(sources, plugin.info.name, f"'{file}'")
+            sources[plugin.info.name] = lambda plugin=plugin: plugin  # type: ignore[misc]
+    return sources
+
+
+def _claim(sources: dict[str, Callable[[], Plugin]], name: str, claimant: str) -> None:
+    if name in sources:
+        raise MedsafeError(f"the name '{name}' of {claimant} is taken: choose another name for it")
+
+
+def _plugins_of(module: ModuleType, kind: str) -> dict[str, type]:
+    """The classes that this very module marks as plugins of a kind, by name."""
+    marked = [item for item in vars(module).values() if isinstance(item, type) and "plugin_info" in vars(item)]
+    own = [item for item in marked if item.__module__ == module.__name__]
+    return {item.plugin_info.name: item for item in own if item.plugin_info.kind == kind}  # type: ignore[attr-defined]
+
+
+def _only(module: ModuleType, kind: str, name: str, source: str) -> Plugin:
+    found = _plugins_of(module, kind)
+    if name not in found:
+        raise MedsafeError(f"module '{module.__name__}' marks no {kind} method '{name}'")
+    return _checked(found[name], source)
+
+
+def _from_entry_point(point: importlib.metadata.EntryPoint, kind: str) -> Plugin:
+    try:
+        cls = point.load()
+    except Exception as error:
+        raise MedsafeError(f"plugin '{point.name}' is unavailable: {type(error).__name__}: {error}") from error
+    info = getattr(cls, "plugin_info", None)
+    if not isinstance(info, PluginInfo) or (info.kind, info.name) != (kind, point.name):
+        raise MedsafeError(f"entry point '{point.name}' is no {kind} method of that name: mark its class with one")
+    distribution = point.dist.metadata["Name"] if point.dist else point.value
+    return _checked(cls, f"{distribution}-{point.dist.version if point.dist else 0}")
+
+
+def _from_file(file: Path, kind: str) -> list[Plugin]:
+    if not file.is_file():
+        raise MedsafeError(f"plugin file '{file}' does not exist")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    name = f"medsafe_plugin_{digest}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise MedsafeError(f"plugin file '{file}' is no Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their own module up here
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise MedsafeError(f"plugin file '{file}' cannot be imported: {type(error).__name__}: {error}") from error
+    found = _plugins_of(module, kind)
+    if not found:
+        raise MedsafeError(f"plugin file '{file}' marks no {kind} method: decorate a class with @{kind}_method(...)")
+    return [_checked(cls, digest) for cls in found.values()]
+
+
+def _checked(cls: type, source: str) -> Plugin:
+    info: PluginInfo = cls.plugin_info  # type: ignore[attr-defined]
+    if not dataclasses.is_dataclass(cls):
+        raise MedsafeError(f"method '{info.name}' is no dataclass: decorate it with @dataclass(frozen=True)")
+    return Plugin(info, cls, source)
+
+
+def _parse(method: str, name: str, text: str, expected: Any) -> Any:
+    """A hyper-parameter's value from its text, by the type its field declares."""
+    choices = typing.get_args(expected) if typing.get_origin(expected) is typing.Literal else ()
+    problem = f"hyper-parameter '{name}' of {method} takes"
+    if choices:
+        if text not in choices:
+            raise MedsafeError(f"{problem} one of {', '.join(map(str, choices))}; not '{text}'")
+        return text
+    if expected is bool:
+        if text.lower() not in ("true", "false"):
+            raise MedsafeError(f"{problem} true or false; not '{text}'")
+        return text.lower() == "true"
+    try:
+        return expected(text)
+    except (TypeError, ValueError):
+        raise MedsafeError(f"{problem} a value of type {expected.__name__}; not '{text}'") from None

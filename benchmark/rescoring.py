@@ -1,0 +1,35 @@
+"""New or changed metrics for old runs, from stored predictions: no training, no data set, no GPU."""
+
+from collections.abc import Iterator
+
+from benchmark.store.artifacts import Artifact, ArtifactStore
+from benchmark.store.records import Record, RecordStore
+from benchmark.tracks.unlearning import score
+from metrics.unlearning import METRICS
+
+
+def rescore(records: RecordStore, store: ArtifactStore) -> Iterator[tuple[Record, str]]:
+    """Bring every scored record to the present metric versions; yields each with what was done."""
+    present = {name: info.version for name, info in METRICS.items()}
+    for record in records:
+        if record["status"] != "ok":
+            continue
+        if {name: info["version"] for name, info in record["declarations"].items()} == present:
+            yield record, "up to date"
+            continue
+        artifacts = stored_artifacts(record, store)
+        if artifacts is None:
+            yield record, "its predictions are not in this cache: run it again"
+            continue
+        model, original, *retrains = artifacts
+        scored = score(store, record["spec"]["block"], model, original, retrains)
+        records.write(record | scored)
+        yield record, "rescored"
+
+
+def stored_artifacts(record: Record, store: ArtifactStore) -> list[Artifact] | None:
+    """A record's own model, Original and Retrains, in this order; None unless all of them are in the cache."""
+    names = record["artifacts"]
+    retrains = sorted((name for name in names if name.startswith("retrain")), key=lambda name: int(name.split()[1]))
+    found = [store.find(names[name]) for name in ("model", "original", *retrains)]
+    return None if None in found else found  # type: ignore[return-value]

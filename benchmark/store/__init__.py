@@ -1,0 +1,1 @@
+"""What outlives a run: content-addressed artifacts in a cache, and immutable records in a results folder."""

@@ -1,0 +1,92 @@
+"""Immutable JSON records, one file a run: the only source of leaderboards. Needs no torch."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypedDict
+
+from benchmark.errors import MedsafeError
+from benchmark.store.files import write_atomically
+
+FINAL = ("ok", "diverged", "skipped")
+"""Statuses that are never computed again; `error` and `timeout` are retried on the next call."""
+
+
+class Record(TypedDict, total=False):
+    """One run, with all that a leaderboard needs."""
+
+    schema: int
+    id: str
+    """The spec's identity: 16 hexadecimal digits."""
+    spec: dict[str, Any]
+    """`benchmark.config.RunSpec` as JSON."""
+    status: str
+    """ok, diverged, skipped, error or timeout."""
+    reason: str | None
+    """One line, where the status is not ok."""
+    metrics: dict[str, Any]
+    """Value of each metric on the method's model; fractions. None where it is unresolved."""
+    unresolved: dict[str, str]
+    """Metric -> why the sample cannot resolve it."""
+    references: dict[str, Any]
+    """`original`: the same metrics of the Original; `retrain`: a list, one for each Retrain."""
+    declarations: dict[str, Any]
+    """Metric -> title, direction, range, unit, version, target."""
+    cost: dict[str, Any]
+    """FLOPs, share of the Original's training, wall seconds."""
+    sizes: dict[str, int]
+    """Number of images in each scored split."""
+    classes: list[str]
+    notes: list[str]
+    artifacts: dict[str, str]
+    """Keys of the stored models and predictions in the cache that computed them."""
+    environment: dict[str, Any]
+    created: str
+
+
+class RecordStore:
+    """A folder `records/<track>/<data set>/<method>-<id>.json`."""
+
+    def __init__(self, results: Path) -> None:
+        self.root = results / "records"
+
+    def path(self, spec: dict[str, Any], run_id: str) -> Path:
+        """Where the record of a spec lies."""
+        track, dataset = str(spec["track"]), str(spec["data"]["name"])
+        return self.root / track / dataset / f"{spec['method']['name']}-{run_id}.json"
+
+    def check_writable(self) -> None:
+        """Raise MedsafeError where a record could not be written, before hours are spent on computing it."""
+        probe = self.root / ".writable"
+        try:
+            write_atomically(probe, b"")
+            probe.unlink()
+        except OSError as error:
+            folder = f"results folder '{self.root.parent}'"
+            raise MedsafeError(
+                f"{folder} cannot be written ({error.strerror}): choose another with --results"
+            ) from error
+
+    def read(self, spec: dict[str, Any], run_id: str) -> Record | None:
+        """The record of a spec; None where there is none, or none that can be read whole."""
+        return _load(self.path(spec, run_id))
+
+    def write(self, record: Record) -> Path:
+        """Write atomically, replacing a record of the same run that was not final or is being rescored."""
+        path = self.path(record["spec"], record["id"])
+        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        write_atomically(path, text.encode())
+        return path
+
+    def __iter__(self) -> Iterator[Record]:
+        """All whole records, in a stable order."""
+        paths = sorted(self.root.rglob("*.json")) if self.root.is_dir() else []
+        return (record for path in paths if (record := _load(path)) is not None)
+
+
+def _load(path: Path) -> Record | None:
+    try:
+        record: Record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and "status" in record and "spec" in record else None

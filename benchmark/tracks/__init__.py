@@ -1,0 +1,1 @@
+"""How a run of each kind goes, from its spec to its scores."""

@@ -1,0 +1,194 @@
+"""The unlearning track: Original -> method -> scores, beside K models retrained without the forget set."""
+
+import contextlib
+import logging
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmark.api import Diverged, UnlearningTask, derive_seed
+from benchmark.checks import BrokenMethod, check_model
+from benchmark.config import MethodSpec
+from benchmark.cost import CostCounter
+from benchmark.data.scenarios import ForgetRetain, Scenario, draw_forget
+from benchmark.store.artifacts import Artifact, ArtifactStore
+from benchmark.store.records import Record
+from benchmark.tracks.models import Workbench, hash_rows, predictions_of
+from benchmark.training import autocast
+from metrics.unlearning import METRICS, ScoredSplits, Scores, score_unlearning
+
+ROWS = "rows."
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What all methods of a block share: forget set, Original, Retrains. Every comparison is paired on it."""
+
+    number: int
+    scenario: Scenario
+    rows: ForgetRetain
+    original: Artifact
+    retrains: list[Artifact]
+
+
+def prepare(bench: Workbench, scenario: Scenario, block: int, retrains: int) -> Block:
+    """Draw the forget set and have the block's models trained, or found."""
+    rows = draw_forget(scenario, bench.dataset, bench.splits, seed=derive_seed(block, "forget"))
+    references = [bench.retrained(block, index, rows.retain) for index in range(retrains)]
+    return Block(block, scenario, rows, bench.original(block), references)
+
+
+def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Artifact:
+    """The method's model on this block, checked and stored with its predictions and its cost."""
+
+    def make() -> tuple[nn.Module, dict[str, Any]]:
+        model, task = bench.load(block.original), _task(bench, block)
+        seed = derive_seed(block.number, "method", "global")
+        with seeded(seed), CostCounter(bench.device) as cost, autocast(bench.images, bench.recipe):
+            result = _call(method, model, task)
+        sample = bench.images[torch.from_numpy(bench.splits.validation[:300]).to(bench.device)]
+        return check_model(result, bench.fresh_model("check"), sample), cost.as_dict()
+
+    key = bench.common_key() | {
+        "kind": "unlearned", "method": asdict(spec), "block": block.number,
+        "original": block.original.folder.name, "forget": hash_rows(block.rows.forget), "retain":
+        hash_rows(block.rows.retain), "validation": hash_rows(_validation_rows(bench, block)),
+    }  # fmt: skip
+    return bench.keep(key, make, _beside(bench, block))
+
+
+def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact, retrains: list[Artifact]) -> Record:
+    """The scored part of a record, from stored predictions alone.
+
+    Args:
+        store: keeps the scores too, so that the references of a block are scored once for all methods.
+        block: its number; names the seed of the membership attack's draws, the same for every model.
+        model: the method's, with labels and rows beside its predictions.
+        original: of the same block.
+        retrains: of the same block.
+    """
+    stored = predictions_of(model)
+    splits = _stored_splits(stored)
+    seed = derive_seed(block, "membership")
+    context = {
+        "kind": "scores", "seed": seed, "versions": {name: info.version for name, info in METRICS.items()},
+        "splits": {name: hash_rows(rows) for name, rows in _row_sets(splits).items()},
+    }  # fmt: skip
+
+    def scores(artifact: Artifact) -> Scores:
+        def create(folder: Path) -> dict[str, Any]:
+            logits = predictions_of(artifact)["logits"]
+            return asdict(score_unlearning(logits, stored["labels"], splits, seed=seed))
+
+        return Scores(**store.get_or_create(context | {"model": artifact.folder.name}, create).metadata)
+
+    own = scores(model)
+    return Record(
+        metrics=own.values,
+        unresolved=own.unresolved,
+        references={
+            "original": scores(original).values,
+            "retrain": [scores(artifact).values for artifact in retrains],
+        },
+        declarations=declarations(),
+        sizes={name: len(rows) for name, rows in _row_sets(splits).items()},
+    )
+
+
+def declarations() -> dict[str, dict[str, Any]]:
+    """What a record says of each metric, so that a leaderboard needs nothing else; the description is in the code."""
+    return {
+        name: {field: value for field, value in asdict(info).items() if field not in ("name", "description")}
+        for name, info in METRICS.items()
+    }
+
+
+def _row_sets(splits: ScoredSplits) -> dict[str, np.ndarray]:
+    return {name: rows for name, rows in vars(splits).items() if isinstance(rows, np.ndarray)}
+
+
+def _beside(bench: Workbench, block: Block) -> dict[str, np.ndarray]:
+    """What is stored beside a method's logits, so that they can be scored again without the data."""
+    splits = _scored_splits(bench, block)
+    forgotten = np.array([] if splits.forgotten_class is None else [splits.forgotten_class], dtype=np.int64)
+    rows = {f"{ROWS}{name}": rows for name, rows in _row_sets(splits).items()}
+    return rows | {"labels": bench.dataset.labels.numpy(), "forgotten_class": forgotten}
+
+
+def _stored_splits(stored: dict[str, np.ndarray]) -> ScoredSplits:
+    """The inverse of `_beside`."""
+    rows = {name.removeprefix(ROWS): array for name, array in stored.items() if name.startswith(ROWS)}
+    return ScoredSplits(**rows, forgotten_class=next(iter(stored["forgotten_class"].tolist()), None))
+
+
+def _scored_splits(bench: Workbench, block: Block) -> ScoredSplits:
+    """Which images each metric runs on; a forgotten class leaves the test set, and only its non-members remain."""
+    splits, labels, forgotten = bench.splits, bench.dataset.labels.numpy(), block.scenario.forgotten_class
+
+    def of_class(candidates: np.ndarray, wanted: bool) -> np.ndarray:
+        return candidates if forgotten is None else candidates[(labels[candidates] == forgotten) == wanted]
+
+    return ScoredSplits(
+        forget=block.rows.forget,
+        retain=block.rows.retain,
+        non_members=of_class(splits.non_members, True),
+        test=of_class(splits.test, False),
+        test_deduplicated=of_class(splits.test_deduplicated, False),
+        forgotten_class=forgotten,
+        test_forgotten_class=splits.test[:0] if forgotten is None else of_class(splits.test, True),
+    )
+
+
+def _call(method: Any, model: nn.Module, task: UnlearningTask) -> object:
+    """Whatever a method raises is its own fault, and becomes the reason of its record."""
+    try:
+        return method.unlearn(model, task)
+    except Diverged:
+        raise
+    except Exception as error:
+        LOG.debug("the method raised", exc_info=True)
+        raise BrokenMethod(f"raised {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed every global generator inside, and leave none of them changed outside."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+def _validation_rows(bench: Workbench, block: Block) -> np.ndarray:
+    """Validation as methods get it: without the forgotten class (PROTOCOL 2.4)."""
+    rows = bench.splits.validation
+    labels: np.ndarray = bench.dataset.labels.numpy()[rows]
+    return rows[labels != block.scenario.forgotten_class]
+
+
+def _task(bench: Workbench, block: Block) -> UnlearningTask:
+    number = block.number
+    return UnlearningTask(
+        forget=bench.split(block.rows.forget, number, "method", "forget"),
+        retain=bench.split(block.rows.retain, number, "method", "retain"),
+        validation=bench.split(_validation_rows(bench, block), number, "method", "validation"),
+        num_classes=bench.dataset.num_classes,
+        recipe=bench.recipe,
+        generator=torch.Generator(bench.device).manual_seed(derive_seed(number, "method", "draws")),
+        fresh_model=lambda: bench.fresh_model(number, "method", "model"),
+        fit=bench.fit,
+        progress=bench.progress,
+    )

@@ -1,0 +1,123 @@
+"""The one training loop, and the recipes it follows by name."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from benchmark.api import Diverged, MedsafeError, Progress, Recipe, Split, T, unknown
+
+VERSION = 1
+"""Raised with every change of what the loop computes; part of every model's identity."""
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        # MedMNIST v2, Yang et al., Scientific Data 2023: no augmentation.
+        Recipe("medmnist", "adam", 1e-3, epochs=100, batch_size=128, schedule="multistep", milestones=(50, 75)),
+        # The Original and Retrain of SalUn's code, Fan et al., ICLR 2024: crop and flip (as the data set allows).
+        Recipe(
+            "salun", "sgd", 0.1, epochs=182, batch_size=256, schedule="multistep", milestones=(91, 136),
+            weight_decay=5e-4, augmentation="standard",
+        ),
+        # Ours, for two CPU cores: long enough to memorise a few thousand images.
+        Recipe("cpu", "sgd", 0.1, epochs=30, batch_size=64, schedule="onecycle", weight_decay=5e-4),
+    )
+}  # fmt: skip
+
+
+def get_recipe(text: str) -> Recipe:
+    """A recipe by `name` or `name+augmentation`, e.g. `cpu+trivialaugment`."""
+    name, _, augmentation = text.partition("+")
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return replace(RECIPES[name], augmentation=augmentation) if augmentation else RECIPES[name]
+
+
+def silent(iterable: Iterable[T], description: str) -> Iterable[T]:
+    """The progress of a run that nobody watches."""
+    return iterable
+
+
+def train(
+    model: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    *,
+    progress: Progress = silent,
+    description: str = "training",
+    after_epoch: Callable[[nn.Module], None] | None = None,
+) -> nn.Module:
+    """Train in place with cross-entropy for the recipe's epochs; the last state is the result (PROTOCOL 1.2).
+
+    Raises:
+        Diverged: the mean loss of an epoch is not finite.
+    """
+    optimizer = make_optimizer(model, recipe)
+    scheduler = make_scheduler(optimizer, recipe, split.steps_per_epoch(recipe.batch_size))
+    for epoch in progress(range(recipe.epochs), description):
+        model.train()
+        total = torch.zeros((), device=split.labels.device)
+        for images, labels in split.batches(recipe.batch_size, epochs=1):
+            with autocast(images, recipe):
+                loss = cross_entropy(model(images), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            total += loss.detach()
+        if not bool(torch.isfinite(total)):  # one read an epoch: a read a step would stall a GPU
+            raise Diverged(f"{description}: loss is {float(total)} in epoch {epoch + 1}")
+        if after_epoch is not None:
+            after_epoch(model)
+    return model
+
+
+def autocast(images: Tensor, recipe: Recipe) -> torch.autocast:
+    """The recipe's precision as a context: bf16 where it says so, else no change."""
+    return torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all of the model's parameters."""
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=False
+    )
+
+
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The recipe's learning-rate schedule, advanced once per optimiser step."""
+    if recipe.schedule == "onecycle":
+        # Its momentum stays the recipe's: a second schedule would be one more thing to know about a reference run.
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.lr, total_steps=recipe.epochs * steps_per_epoch, cycle_momentum=False
+        )
+    steps = [epoch * steps_per_epoch for epoch in recipe.milestones]
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, steps, gamma=0.1)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, *, batch_size: int = 1024) -> Tensor:
+    """Logits of uint8 images in eval mode: float32 (n, classes) on the CPU, never in reduced precision."""
+    model.eval()
+    split = Split(images, torch.zeros(len(images), dtype=torch.int64, device=images.device), seed=0)
+    return torch.cat([model(batch).float().cpu() for batch, _ in split.in_order(batch_size)])
+
+
+def resolve_device(text: str) -> torch.device:
+    """`auto` is the first GPU where there is one, else the CPU."""
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        raise unknown("device", text, ["auto", "cpu", "cuda"]) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MedsafeError(f"device '{text}' is not there: torch sees no GPU; use --device cpu")
+    return device

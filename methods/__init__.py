@@ -1,0 +1,1 @@
+"""The methods under test: one method, one file."""

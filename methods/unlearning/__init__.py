@@ -1,0 +1,1 @@
+"""Unlearning methods; a module's name is its method's name."""

@@ -1,0 +1,1 @@
+"""Metrics: pure functions on numpy arrays that declare what they are."""
