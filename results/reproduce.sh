@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Computes the published results anew, into results/local; `medsafe publish` copies them here. Stops and resumes anywhere.
+# DATA_ROOT is a folder with the official pneumoniamnist.npz; without it the file is downloaded.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+MEDSAFE=${MEDSAFE:-.venv/bin/medsafe}
+METHODS="original retrain finetune random_label gradient_ascent neggrad_plus l1_sparse salun"
+
+bench() {  # every method in one setting, three Retrains
+  for method in $METHODS; do
+    preset=published
+    if [[ "$*" == *class:* && $method == gradient_ascent ]]; then preset=published-class; fi
+    $MEDSAFE run --method "$method" --preset "$preset" --retrains 3 --threads 1 "$@" | grep -E ': (ok|diverged|error)' || true
+  done
+}
+
+bench --blocks 10 --scenario random:0.1
+bench --blocks 10 --scenario random:0.5
+bench --blocks 10 --scenario class:6
+bench --blocks 10 --scenario random:0.1 --recipe cpu+standard
+bench --blocks 10 --scenario random:0.1 --recipe cpu+trivialaugment
+bench --blocks 5 --scenario random:0.1 --dataset pneumoniamnist ${DATA_ROOT:+--data-root "$DATA_ROOT"}
