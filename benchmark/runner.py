@@ -116,10 +116,11 @@ def make_plan(request: Request, store: ArtifactStore, progress: Progress = silen
     bench = Workbench(
         data, dataset, dataset.images.to(device), splits, architecture, recipe, store, progress, request.original
     )
+    spec = method_spec(plugin, request, method)
     specs = [
         RunSpec(
-            "unlearning", data, architecture, recipe, scenario.name, method_spec(plugin, request, method), block, retrains,
-            original_sha256, training_version=VERSION,
+            "unlearning", data, architecture, recipe, scenario.name, spec, block, retrains, original_sha256,
+            training_version=VERSION,
         )
         for block in blocks
     ]  # fmt: skip

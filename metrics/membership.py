@@ -71,6 +71,7 @@ def mia_svc(
     forget: ArrayLike,
     *,
     seed: int,
+    compared: ArrayLike | None = None,
     draws: int = 20,
     folds: int = 5,
     limit: int = 500,
@@ -89,21 +90,25 @@ def mia_svc(
         non_member_labels: their classes, shape (n,).
         forget: confidences of the forget set, shape (f,).
         seed: of folds and draws.
+        compared: the non-members that are like the forget set, shape (n,), bool; None is all of them. Where a class is
+            forgotten they are that class's (PROTOCOL 2.4): it has no members left, so the attack is fitted on the
+            other classes, and the share is taken over the held-out images of this one.
         draws: how often the folds are dealt; fits = draws * folds.
         folds: number of folds.
         limit: most images per side of one fit, a random sub-sample with the same class shares, since the cost of an SVC
             grows with the square of its size. The draws see different sub-samples.
 
     Raises:
-        Unresolved: fewer than 8 non-members per fold, an empty forget set, or no class that both sides have.
+        Unresolved: fewer than 8 compared non-members per fold, an empty forget set, or no class that both sides have.
 
     Source: Fan et al., SalUn, ICLR 2024, for the attack; balance and cross-fitting are ours (PROTOCOL 5.1).
     """
     retain, non_members, forget = map(_confidences, (retain, non_members, forget))
     retain_labels = _labels_of(retain, retain_labels)
     non_member_labels = _labels_of(non_members, non_member_labels)
-    if len(non_members) < FEWEST_PER_FOLD * folds:
-        raise Unresolved(f"{len(non_members)} non-members; {folds} folds need {FEWEST_PER_FOLD * folds}")
+    like_forget = np.ones(len(non_members), dtype=bool) if compared is None else np.asarray(compared, dtype=bool)
+    if like_forget.sum() < FEWEST_PER_FOLD * folds:
+        raise Unresolved(f"{like_forget.sum()} non-members; {folds} folds need {FEWEST_PER_FOLD * folds}")
     if not len(forget):
         raise Unresolved("the forget set is empty")
     generator = np.random.default_rng(seed)
@@ -114,7 +119,7 @@ def mia_svc(
             seen = np.flatnonzero(fold_of != fold)
             members, others = class_matched(retain_labels, non_member_labels[seen], limit, generator)
             attack = _Attack(retain[members], non_members[seen[others]])
-            fits.append(attack.shares(forget, non_members[fold_of == fold]))
+            fits.append(attack.shares(forget, non_members[(fold_of == fold) & like_forget]))
     return MiaSvc(*(float(share) for share in np.mean(fits, axis=0)))
 
 

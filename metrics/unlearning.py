@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from metrics import membership
 from metrics.accuracy import accuracy, balanced_accuracy, macro_auc, per_class_sensitivity, unlearning_accuracy
@@ -27,7 +27,7 @@ class ScoredSplits:
     retain: Integers
     """In stored order: `mia_svc_original` takes its first rows."""
     non_members: Integers
-    """Never trained on; in a class scenario held-out images of the forgotten class only (PROTOCOL 2.4)."""
+    """Never trained on, of all classes; where a class is forgotten, only its own are compared with it (PROTOCOL 2.4)."""
     test: Integers
     """Official test images, without the forgotten class if there is one."""
     test_deduplicated: Integers
@@ -73,7 +73,8 @@ class ScoredModel:
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:
         """Losses of the forget set and of the non-members."""
-        forget, non_members = self.rows(self.splits.forget), self.rows(self.splits.non_members)
+        compared = np.asarray(self.splits.non_members)[self.compared]
+        forget, non_members = self.rows(self.splits.forget), self.rows(compared)
         return membership.cross_entropy(*forget), membership.cross_entropy(*non_members)
 
     @cached_property
@@ -87,7 +88,14 @@ class ScoredModel:
             self.labels[self._chosen(splits.non_members)],
             self.confidences(splits.forget),
             seed=self.seed,
+            compared=self.compared,
         )
+
+    @property
+    def compared(self) -> NDArray[np.bool_]:
+        """Which non-members are like the forget set: all, or those of the forgotten class."""
+        labels, forgotten = self.labels[self._chosen(self.splits.non_members)], self.splits.forgotten_class
+        return np.full(len(labels), True) if forgotten is None else np.asarray(labels == forgotten)
 
     @property
     def forgotten_class_rows(self) -> Integers:

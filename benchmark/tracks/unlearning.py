@@ -129,7 +129,7 @@ def _stored_splits(stored: dict[str, np.ndarray]) -> ScoredSplits:
 
 
 def _scored_splits(bench: Workbench, block: Block) -> ScoredSplits:
-    """Which images each metric runs on; a forgotten class leaves the test set, and only its non-members remain."""
+    """Which images each metric runs on; a forgotten class leaves the test set."""
     splits, labels, forgotten = bench.splits, bench.dataset.labels.numpy(), block.scenario.forgotten_class
 
     def of_class(candidates: np.ndarray, wanted: bool) -> np.ndarray:
@@ -138,7 +138,7 @@ def _scored_splits(bench: Workbench, block: Block) -> ScoredSplits:
     return ScoredSplits(
         forget=block.rows.forget,
         retain=block.rows.retain,
-        non_members=of_class(splits.non_members, True),
+        non_members=splits.non_members,
         test=of_class(splits.test, False),
         test_deduplicated=of_class(splits.test_deduplicated, False),
         forgotten_class=forgotten,
@@ -175,8 +175,8 @@ def seeded(seed: int) -> Iterator[None]:
 def _validation_rows(bench: Workbench, block: Block) -> np.ndarray:
     """Validation as methods get it: without the forgotten class (PROTOCOL 2.4)."""
     rows = bench.splits.validation
-    labels: np.ndarray = bench.dataset.labels.numpy()[rows]
-    return rows[labels != block.scenario.forgotten_class]
+    kept: np.ndarray = rows[bench.dataset.labels.numpy()[rows] != block.scenario.forgotten_class]
+    return kept
 
 
 def _task(bench: Workbench, block: Block) -> UnlearningTask:
