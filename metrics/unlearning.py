@@ -27,7 +27,7 @@ class ScoredSplits:
     retain: Integers
     """In stored order: `mia_svc_original` takes its first rows."""
     non_members: Integers
-    """Never trained on, of all classes; where a class is forgotten, only its own are compared with it (PROTOCOL 2.4)."""
+    """Never trained on, of all classes; with a forgotten class only its own are compared with it (PROTOCOL 2.4)."""
     test: Integers
     """Official test images, without the forgotten class if there is one."""
     test_deduplicated: Integers

@@ -13,8 +13,10 @@ LEGEND = """\
 In percent. UA: error on the forgotten images; RA, TA: accuracy on the retained and the test images; MIA: share of the
 forgotten that an attack calls never trained on. Each is best where Retrain is: = matches within 2 points, ≠ differs,
 ? undetermined. Gap: mean distance to Retrain over these four, ± its 95 % interval over blocks; lower is better, and
-chance alone gives the null. AUC: loss attack, 50 = forgotten images look like unseen ones, above = like trained-on ones.
-Cost: FLOPs over the Original's training. expl.: too few blocks to rank; ref.: not a competitor.""".replace("\n", " ")
+chance alone gives the null. AUC: loss attack, 50 = forgotten images look like unseen ones, above = like
+trained-on ones. Cost: FLOPs over the Original's training. expl.: too few blocks to rank; ref.: not a competitor.""".replace(
+    "\n", " "
+)
 
 
 def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Table]:
