@@ -44,20 +44,19 @@ def cnn_small(channels: int, num_classes: int) -> nn.Module:
 
 def resnet18(channels: int, num_classes: int, width: int = 64) -> nn.Module:
     """MedMNIST's ResNet-18 for 28 px: a 3x3 stem of stride 1, no max-pooling. `width` is the first stage's channels."""
-    from timm.models.resnet import (  # timm takes seconds to import, and the small net needs none of it
-        BasicBlock,
-        ResNet,
-    )
+    from torchvision.models.resnet import BasicBlock  # its import takes a second, and the small net needs none of it
 
-    model: nn.Module = ResNet(
-        BasicBlock,  # type: ignore[arg-type]
-        (2, 2, 2, 2), num_classes, in_chans=channels,
-        channels=(width, 2 * width, 4 * width, 8 * width), stem_width=width, zero_init_last=False,
+    def stage(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        first = BasicBlock(inputs, outputs, stride, shortcut if stride > 1 else None)
+        return [first, BasicBlock(outputs, outputs)]
+
+    stages = [stage(width, width, 1), *(stage(width << i, width << i + 1, 2) for i in range(3))]
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+        *(block for blocks in stages for block in blocks),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, num_classes),
     )  # fmt: skip
-    model.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-    model.bn1 = nn.BatchNorm2d(width)
-    model.maxpool = nn.Identity()
-    return model
 
 
 def _timm(name: str, channels: int, num_classes: int) -> nn.Module:

@@ -1,6 +1,7 @@
 """The cache of trained models, predictions and reference scores, each addressed by everything that went into it.
 
-An artifact is a folder `<hash of its key>/` with data files and `manifest.json`: key, metadata and the files' sha256.
+An artifact is a folder `<hash of its key>/` with data files and `manifest.json`: key, metadata, the files' sha256, and
+one of its own.
 It is built under another name and renamed when complete, so the manifest's presence is the done marker, and a process
 killed at any moment leaves only a temporary folder, which the next one removes.
 """
@@ -22,6 +23,8 @@ from benchmark.errors import MedsafeError
 from benchmark.store.files import sha256_of, sync
 
 MANIFEST = "manifest.json"
+LEFTOVER = ".tmp"
+"""Ends the name of a folder that is being filled, or was when its process was killed."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class ArtifactStore:
             if found is not None:
                 return found
             self._remove_leftovers(name)
-            temporary = self.root / f"{name}.{uuid.uuid4().hex}.tmp"
+            temporary = self.root / f"{name}.{uuid.uuid4().hex}{LEFTOVER}"
             temporary.mkdir()
             try:
                 metadata = dict(create(temporary))
@@ -79,10 +82,12 @@ class ArtifactStore:
 
     def listing(self) -> list[tuple[dict[str, Any], int]]:
         """Key and size in bytes of every complete artifact."""
-        manifests = [folder / MANIFEST for folder in sorted(self.root.iterdir()) if (folder / MANIFEST).is_file()]
+        folders = [folder for folder in sorted(self.root.iterdir()) if folder.suffix != LEFTOVER]
+        found = [(_manifest(folder), folder) for folder in folders]
         return [
-            (json.loads(path.read_text())["key"], sum(file.stat().st_size for file in path.parent.iterdir()))
-            for path in manifests
+            (manifest["key"], sum(file.stat().st_size for file in folder.iterdir()))
+            for manifest, folder in found
+            if manifest is not None
         ]
 
     def clear(self) -> None:
@@ -93,13 +98,13 @@ class ArtifactStore:
 
     def _read(self, name: str) -> Artifact | None:
         folder = self.root / name
+        manifest = _manifest(folder)
         try:
-            manifest = json.loads((folder / MANIFEST).read_text())
-            whole = all(sha256_of(folder / file) == digest for file, digest in manifest["files"].items())
-            metadata = manifest["metadata"]
-        except (OSError, ValueError, KeyError):
+            if manifest is None or any(sha256_of(folder / file) != own for file, own in manifest["files"].items()):
+                return None
+        except OSError:
             return None
-        return Artifact(folder, metadata, reused=True) if whole else None
+        return Artifact(folder, manifest["metadata"], reused=True)
 
     def _remove_leftovers(self, name: str) -> None:
         """Under the lock: what carries this name is a killed process's, or damaged."""
@@ -113,9 +118,18 @@ def _seal(folder: Path, key: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
     for file in files:
         sync(file)
     manifest = {"key": key, "metadata": metadata, "files": {file.name: sha256_of(file) for file in files}}
-    (folder / MANIFEST).write_text(canonical_json(manifest))
+    (folder / MANIFEST).write_text(canonical_json(manifest | {"sha256": identity(manifest)}))
     sync(folder / MANIFEST)
     sync(folder)
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """A folder's manifest; None where there is none, or one that was damaged: scores lie in it and nowhere else."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return manifest if manifest.pop("sha256") == identity(manifest) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def default_cache() -> Path:

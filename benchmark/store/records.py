@@ -60,7 +60,7 @@ class RecordStore:
         probe = self.root / ".writable"
         try:
             write_atomically(probe, b"")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another run may have been quicker
         except OSError as error:
             folder = f"results folder '{self.root.parent}'"
             raise MedsafeError(
