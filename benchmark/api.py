@@ -24,6 +24,7 @@ __all__ = [
     "UnlearningMethod",
     "UnlearningTask",
     "derive_seed",
+    "steps_per_epoch",
     "unknown",
     "unlearning_method",
 ]
@@ -48,6 +49,12 @@ def derive_seed(*purpose: str | int) -> int:
     """A 63-bit seed named by its purpose, so that a new consumer of randomness never shifts another (PROTOCOL 1.1)."""
     digest = hashlib.sha256("/".join(map(str, purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Number of batches in one pass over so many images; a left-over image of its own joins the batch before it."""
+    left_over = batch_size > 1 and images > batch_size and images % batch_size == 1
+    return max(1, -(-images // batch_size) - left_over)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +114,7 @@ class Split:
 
     def steps_per_epoch(self, size: int) -> int:
         """Number of batches in one pass."""
-        return max(1, -(-len(self) // size) - (size > 1 and len(self) % size == 1 and len(self) > size))
+        return steps_per_epoch(len(self), size)
 
     def fork(self, purpose: str) -> "Split":
         """The same data with a stream of its own, so that drawing from it leaves this split's stream where it is."""
@@ -192,10 +199,16 @@ class PluginInfo:
     name: str
     version: int
     presets: dict[str, dict[str, Any]]
+    source_sizes: tuple[int, int] | None = None
+    """Forget and retain images of the experiment that the published values come from."""
 
 
 def unlearning_method(
-    name: str, *, version: int, presets: dict[str, dict[str, Any]] | None = None
+    name: str,
+    *,
+    version: int,
+    presets: dict[str, dict[str, Any]] | None = None,
+    source_sizes: tuple[int, int] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Mark a frozen dataclass as an unlearning method.
 
@@ -204,8 +217,12 @@ def unlearning_method(
         version: raised with every change of behaviour, so that old records never pass for new ones.
         presets: further named sets of hyper-parameters from the source, as changes to the defaults;
             `published` is the defaults themselves.
+        source_sizes: forget and retain images of the experiment that the published values come from. With them, a field
+            `lr` and a method `updates(forget, retain)` there is a preset `scaled`: the learning rate under which
+            lr x updates is what it was there (PROTOCOL 4.1).
     """
-    return _marker(PluginInfo("unlearning", name, version, {"published": {}} | (presets or {})))
+    known: dict[str, dict[str, Any]] = {"published": {}, **({"scaled": {}} if source_sizes else {}), **(presets or {})}
+    return _marker(PluginInfo("unlearning", name, version, known, source_sizes))
 
 
 def _marker(info: PluginInfo) -> Callable[[type[T]], type[T]]:

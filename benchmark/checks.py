@@ -15,7 +15,7 @@ class BrokenMethod(Exception):
 
 
 def check_model(model: object, reference: nn.Module, images: Tensor) -> nn.Module:
-    """Return `model` if it is one that can be scored and stored.
+    """The model as it will be scored and stored: `reference` with the weights that the method returned.
 
     Args:
         model: what the method returned.
@@ -23,7 +23,8 @@ def check_model(model: object, reference: nn.Module, images: Tensor) -> nn.Modul
         images: uint8 (n, channels, height, width), a few hundred to compare batch sizes on.
 
     Raises:
-        BrokenMethod: no module, another structure, or logits that depend on the rest of the batch (PROTOCOL 8.1).
+        BrokenMethod: no module, another structure, logits that depend on the rest of the batch (PROTOCOL 8.1), or on
+            something that is not among its weights, such as a hook.
         Diverged: non-finite weights or logits (PROTOCOL 8.2).
     """
     if not isinstance(model, nn.Module):
@@ -35,17 +36,28 @@ def check_model(model: object, reference: nn.Module, images: Tensor) -> nn.Modul
         raise BrokenMethod(f"returned a model of another structure: {changed[0][0]} differs")
     if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values() if tensor.is_floating_point()):
         raise Diverged("the method's model has weights that are not finite")
-    _check_batches(model, images)
-    return model
+    logits = _check_batches(model, images)
+    reference.load_state_dict(model.state_dict())
+    if _differ(predict(reference, images, batch_size=256), logits):
+        raise BrokenMethod(
+            "returned a model whose weights alone give other logits: something is left in a hook or a layer"
+        )
+    return reference
 
 
-def _check_batches(model: nn.Module, images: Tensor) -> None:
+def _check_batches(model: nn.Module, images: Tensor) -> Tensor:
     logits = predict(model, images, batch_size=256)
     if not torch.isfinite(logits).all():
         raise Diverged("the method's model has logits that are not finite")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     mixed = predict(model, images[order.to(images.device)], batch_size=256)
     single = predict(model, images[:16], batch_size=1)
-    difference = max(float((mixed - logits[order]).abs().max()), float((single - logits[:16]).abs().max()))
-    if difference > TOLERANCE * max(1.0, float(logits.abs().max())):
-        raise BrokenMethod(f"the model reads its batch: logits differ by {difference:.3g} between batch sizes")
+    if _differ(mixed, logits[order]) or _differ(single, logits[:16]):
+        raise BrokenMethod(
+            "returned a model that reads its batch: logits differ between batches of 1, 256 and a mixture"
+        )
+    return logits
+
+
+def _differ(first: Tensor, second: Tensor) -> bool:
+    return float((first - second).abs().max()) > TOLERANCE * max(1.0, float(second.abs().max()))

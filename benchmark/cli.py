@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from benchmark.errors import MedsafeError
 
@@ -16,7 +15,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Did a medical image classifier really forget? Benchmarks of machine unlearning on MedMNIST.",
 )  # fmt: skip
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 
 Results = Annotated[Path, typer.Option(help="Folder for this checkout's own records and leaderboards.")]
 Published = Annotated[Path, typer.Option(help="Folder with the published results.")]
@@ -77,7 +76,8 @@ def run(
 ) -> None:
     """Run one method on one setting, record every block, and show the leaderboard."""
     from benchmark.config import parse_parameters
-    from benchmark.runner import Request, run
+    from benchmark.plan import Request
+    from benchmark.runner import run
     from benchmark.store.artifacts import ArtifactStore, default_cache
     from benchmark.store.records import RecordStore
 
@@ -96,7 +96,7 @@ def run(
         _say_outcome(outcome)
     reused = sum(outcome.reused for outcome in outcomes)
     computed = f"{len(outcomes) - reused} of {len(outcomes)} runs computed"
-    console.print(escape(f"{computed}, {reused} already recorded in {results}"))
+    say(f"{computed}, {reused} already recorded in {results}")
     _show(results, published, [outcome.record for outcome in outcomes])
     if any(outcome.record["status"] in ("error", "timeout") for outcome in outcomes):
         raise typer.Exit(1)
@@ -120,7 +120,7 @@ def list_() -> None:
         "profiles": list(PROFILES),
     }
     for title, entries in rows.items():
-        console.print(f"[bold]{title}[/bold]: {', '.join(entries)}")
+        console.print(f"[bold]{title}[/bold]: {', '.join(entries)}", soft_wrap=True)
 
 
 @app.command()
@@ -139,7 +139,7 @@ def rescore(results: Results = OWN) -> None:
     records = RecordStore(results)
     records.check_writable()
     for record, outcome in rescore(records, ArtifactStore(default_cache())):
-        console.print(f"{_name(record)}: {outcome}")
+        say(f"{_name(record)}: {outcome}")
     _rebuild(results)
 
 
@@ -156,7 +156,7 @@ def publish(results: Results = OWN, published: Published = PUBLISHED) -> None:
         if record["status"] in FINAL and record["spec"]["method"]["preset"] != "custom"
     ]
     _rebuild(published)
-    console.print(f"{len(copied)} records published to {published}; custom rows and failed runs stay behind")
+    say(f"{len(copied)} records published to {published}; custom rows and failed runs stay behind")
 
 
 @app.command()
@@ -169,10 +169,10 @@ def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove everything
         store.clear()
     listing = store.listing()
     kinds = sorted({key["kind"] for key, _ in listing})
-    console.print(f"{store.root}: {len(listing)} artifacts, {sum(size for _, size in listing) / 1e6:.1f} MB")
+    say(f"{store.root}: {len(listing)} artifacts, {sum(size for _, size in listing) / 1e6:.1f} MB")
     for kind in kinds:
         sizes = [size for key, size in listing if key["kind"] == kind]
-        console.print(f"  {kind}: {len(sizes)}, {sum(sizes) / 1e6:.1f} MB")
+        say(f"  {kind}: {len(sizes)}, {sum(sizes) / 1e6:.1f} MB")
 
 
 @app.command()
@@ -187,7 +187,7 @@ def export(
     from benchmark.store.records import RecordStore
 
     path = export_model(run_id, RecordStore(results), ArtifactStore(default_cache()), output)
-    console.print(f"wrote {path} and its card")
+    say(f"wrote {path} and its card")
 
 
 def main() -> None:
@@ -207,8 +207,15 @@ def progress(iterable: Iterable[Any], description: str) -> Iterable[Any]:
     return tqdm(iterable, description, leave=False, disable=None, file=sys.stderr)
 
 
+def say(text: str) -> None:
+    """One line, as it is: neither wrapped nor read as markup."""
+    console.print(text, soft_wrap=True, markup=False)
+
+
 def _fail(message: str) -> int:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"medsafe: {escape(' '.join(message.split()))}")
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
+        f"medsafe: {' '.join(message.split())}", markup=False
+    )
     return 2
 
 
@@ -227,7 +234,7 @@ def _say_outcome(outcome: Any) -> None:
         if outcome.reused
         else f"{record['status']}" + (f": {record['reason']}" if record["reason"] else "")
     )
-    console.print(escape(f"{_name(record)}: {state}"))
+    say(f"{_name(record)}: {state}")
 
 
 def _name(record: Any) -> str:
@@ -240,7 +247,7 @@ def _rebuild(results: Path) -> Any:
     from benchmark.leaderboard.table import write_leaderboard
 
     table = write_leaderboard(results)
-    console.print(f"leaderboard: {results / 'leaderboards' / 'unlearning.csv'}")
+    say(f"leaderboard: {results / 'leaderboards' / 'unlearning.csv'}")
     return table
 
 
@@ -251,9 +258,9 @@ def _show(results: Path, published: Path, records: list[Any] | None) -> None:
     from benchmark.store.records import RecordStore
 
     own = build(RecordStore(results))
-    settings = own if records is None else build(records)
-    for table in tables(own, build(RecordStore(published)), settings):
-        console.print(table)
+    others = build(RecordStore(published) if published.resolve() != results.resolve() else [])
+    for table in tables(own, others, own if records is None else build(records)):
+        console.print(table, "")
     console.print(LEGEND, style="dim")
     _rebuild(results)
 

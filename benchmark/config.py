@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmark.api import MedsafeError, Recipe, unknown
 
 PROTOCOL_VERSION = 1
+MOST_BLOCKS = 1000
 
 
 def canonical_json(value: Any) -> str:
@@ -95,17 +96,20 @@ def get_profile(name: str) -> Profile:
 
 def parse_blocks(text: str) -> list[int]:
     """`5` is blocks 0 to 4; `3-5` and `0,2,7` name them."""
+    blocks: Sequence[int]
     try:
         if "-" in text:
             first, last = map(int, text.split("-"))
-            blocks = list(range(first, last + 1))
+            blocks = range(first, last + 1)
         else:
-            blocks = [int(part) for part in text.split(",")] if "," in text else list(range(int(text)))
+            blocks = [int(part) for part in text.split(",")] if "," in text else range(int(text))
     except ValueError:
         blocks = []
+    if blocks[MOST_BLOCKS:]:
+        raise MedsafeError(f"blocks '{text}': more than {MOST_BLOCKS}")
     if not blocks or min(blocks) < 0 or len(set(blocks)) < len(blocks):
         raise MedsafeError(f"blocks '{text}' not understood: give a number (5), a range (0-9) or a list (0,2,7)")
-    return blocks
+    return list(blocks)
 
 
 def parse_parameters(text: str) -> dict[str, str]:
@@ -114,4 +118,8 @@ def parse_parameters(text: str) -> dict[str, str]:
     for part in parts:
         if not all(part.partition("=")[::2]):
             raise MedsafeError(f"parameter '{part}' not understood: write name=value, e.g. --params 'lr=0.01 epochs=5'")
+    names = [part.split("=", 1)[0] for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise MedsafeError(f"parameter '{name}' is given twice: keep one value")
     return dict(part.split("=", 1) for part in parts)

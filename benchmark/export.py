@@ -30,11 +30,15 @@ def export_model(run_id: str, records: RecordStore, store: ArtifactStore, output
     """Write `model.safetensors`, `README.md` (the card) and `record.json` into a new folder.
 
     Raises:
-        MedsafeError: no such run, a run without a model, a model that is no longer cached, or an output that exists.
+        MedsafeError: no such run or several, a run without a model, a model that is no longer cached, or an output that
+            exists.
     """
-    record = next((record for record in records if record["id"].startswith(run_id)), None)
-    if record is None:
+    found = [record for record in records if record["id"].startswith(run_id)]
+    if not found:
         raise MedsafeError(f"run '{run_id}' is not in {records.root}: ids are the last part of the record files' names")
+    if len(found) > 1:
+        raise MedsafeError(f"run '{run_id}' may be any of {len(found)} in {records.root}: give more of its id")
+    record = found[0]
     if record["status"] != "ok":
         raise MedsafeError(f"run '{run_id}' has no model: its status is {record['status']} ({record['reason']})")
     artifact = store.find(record["artifacts"]["model"])
@@ -55,10 +59,10 @@ def _card(record: Record) -> str:
     spec, method = record["spec"], record["spec"]["method"]
     references = record["references"]
     rows = [
-        f"| {record['declarations'][name]['title']} | {value:.4f} | {references['original'][name]:.4f} | "
-        f"{', '.join(f'{scores[name]:.4f}' for scores in references['retrain'])} |"
+        f"| {record['declarations'][name]['title']} | {_number(value)} | {_number(references['original'][name])} | "
+        f"{', '.join(_number(scores[name]) for scores in references['retrain'])} |"
         for name, value in record["metrics"].items()
-        if isinstance(value, float)
+        if not isinstance(value, list)
     ]
     return CARD.format(
         id=record["id"], medsafe=record["environment"]["medsafe"], block=spec["block"], dataset=spec["data"]["name"],
@@ -67,3 +71,7 @@ def _card(record: Record) -> str:
         method=method["name"], version=method["version"], preset=method["preset"],
         hyperparameters=json.dumps(method["hyperparameters"]), table="\n".join(rows),
     )  # fmt: skip
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

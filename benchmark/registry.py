@@ -5,7 +5,9 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import math
 import pkgutil
+import re
 import sys
 import typing
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmark.api import PluginInfo
+from benchmark.config import canonical_json
 from benchmark.errors import MedsafeError, unknown
 
 BUILT_IN = {"unlearning": "methods.unlearning"}
@@ -35,8 +38,13 @@ class Plugin:
         """What a record pins: the declared version, with the file's hash for a plugin that is not built in."""
         return str(self.info.version) if self.source == "built-in" else f"{self.info.version}+{self.source}"
 
-    def configure(self, preset: str, parameters: dict[str, str]) -> Any:
+    def configure(self, preset: str, parameters: dict[str, str], sizes: tuple[int, int] | None = None) -> Any:
         """The method with a preset's hyper-parameters, and the user's own on top, given as text.
+
+        Args:
+            preset: one of the plugin's.
+            parameters: name -> value as text.
+            sizes: forget and retain images, which the preset `scaled` needs.
 
         Raises:
             MedsafeError: no such preset or hyper-parameter, or a value of the wrong type.
@@ -46,14 +54,19 @@ class Plugin:
         fields = {field.name: field for field in dataclasses.fields(self.cls)}
         types = typing.get_type_hints(self.cls)
         chosen = dict(self.info.presets[preset])
+        if preset == "scaled" and sizes is not None and self.info.source_sizes is not None:
+            published = self.cls()
+            chosen["lr"] = published.lr * published.updates(*self.info.source_sizes) / published.updates(*sizes)
         for name, text in parameters.items():
             if name not in fields:
                 raise unknown(f"hyper-parameter of {self.info.name}", name, fields)
             chosen[name] = _parse(self.info.name, name, text, types[name])
         try:
-            return self.cls(**chosen)
-        except ValueError as error:
+            method = self.cls(**chosen)
+            canonical_json(dataclasses.asdict(method))
+        except (TypeError, ValueError) as error:
             raise MedsafeError(f"{self.info.name}: {error}") from error
+        return method
 
 
 def find(kind: str, name: str, file: Path | None = None) -> Plugin:
@@ -102,8 +115,12 @@ def _claim(sources: dict[str, Callable[[], Plugin]], name: str, claimant: str) -
 def _plugins_of(module: ModuleType, kind: str) -> dict[str, type]:
     """The classes that this very module marks as plugins of a kind, by name."""
     marked = [item for item in vars(module).values() if isinstance(item, type) and "plugin_info" in vars(item)]
-    own = [item for item in marked if item.__module__ == module.__name__]
-    return {item.plugin_info.name: item for item in own if item.plugin_info.kind == kind}  # type: ignore[attr-defined]
+    plugins: dict[str, type] = {}
+    for item in marked:
+        info: PluginInfo = item.plugin_info  # type: ignore[attr-defined]
+        if item.__module__ == module.__name__ and info.kind == kind and plugins.setdefault(info.name, item) is not item:
+            raise MedsafeError(f"the name '{info.name}' is taken by two classes of '{module.__file__}'")
+    return plugins
 
 
 def _only(module: ModuleType, kind: str, name: str, source: str) -> Plugin:
@@ -147,6 +164,8 @@ def _from_file(file: Path, kind: str) -> list[Plugin]:
 
 def _checked(cls: type, source: str) -> Plugin:
     info: PluginInfo = cls.plugin_info  # type: ignore[attr-defined]
+    if not re.fullmatch(r"[a-z0-9_]+", info.name):  # it becomes part of a file's name
+        raise MedsafeError(f"method name '{info.name}': use lower-case letters, digits and _ alone")
     if not dataclasses.is_dataclass(cls):
         raise MedsafeError(f"method '{info.name}' is no dataclass: decorate it with @dataclass(frozen=True)")
     return Plugin(info, cls, source)
@@ -154,17 +173,22 @@ def _checked(cls: type, source: str) -> Plugin:
 
 def _parse(method: str, name: str, text: str, expected: Any) -> Any:
     """A hyper-parameter's value from its text, by the type its field declares."""
-    choices = typing.get_args(expected) if typing.get_origin(expected) is typing.Literal else ()
     problem = f"hyper-parameter '{name}' of {method} takes"
-    if choices:
+    if typing.get_origin(expected) is typing.Literal:
+        choices = {str(choice): choice for choice in typing.get_args(expected)}
         if text not in choices:
-            raise MedsafeError(f"{problem} one of {', '.join(map(str, choices))}; not '{text}'")
-        return text
+            raise MedsafeError(f"{problem} one of {', '.join(choices)}; not '{text}'")
+        return choices[text]
     if expected is bool:
         if text.lower() not in ("true", "false"):
             raise MedsafeError(f"{problem} true or false; not '{text}'")
         return text.lower() == "true"
+    if expected not in (int, float, str):
+        raise MedsafeError(f"{problem} {expected}, which cannot be given as text: name it in a preset")
     try:
-        return expected(text)
-    except (TypeError, ValueError):
+        value = expected(text)
+    except ValueError:
         raise MedsafeError(f"{problem} a value of type {expected.__name__}; not '{text}'") from None
+    if expected is float and not math.isfinite(value):
+        raise MedsafeError(f"{problem} a finite number; not '{text}'")
+    return value

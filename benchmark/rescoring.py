@@ -4,18 +4,23 @@ from collections.abc import Iterator
 
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record, RecordStore
-from benchmark.tracks.unlearning import score
+from benchmark.tracks.unlearning import declarations, score
 from metrics.unlearning import METRICS
 
 
 def rescore(records: RecordStore, store: ArtifactStore) -> Iterator[tuple[Record, str]]:
-    """Bring every scored record to the present metric versions; yields each with what was done."""
+    """Bring every record to the present metric versions; yields each with what was done.
+
+    One without scores gets the versions alone: left behind, it would part from its row, which then looked complete.
+    """
     present = {name: info.version for name, info in METRICS.items()}
     for record in records:
-        if record["status"] != "ok":
-            continue
         if {name: info["version"] for name, info in record["declarations"].items()} == present:
             yield record, "up to date"
+            continue
+        if record["status"] != "ok":
+            records.write(record | {"declarations": declarations()})
+            yield record, f"{record['status']}, without scores"
             continue
         artifacts = stored_artifacts(record, store)
         if artifacts is None:

@@ -107,17 +107,21 @@ def predict(model: nn.Module, images: Tensor, *, batch_size: int = 1024) -> Tens
     """Logits of uint8 images in eval mode: float32 (n, classes) on the CPU, never in reduced precision."""
     model.eval()
     split = Split(images, torch.zeros(len(images), dtype=torch.int64, device=images.device), seed=0)
-    return torch.cat([model(batch).float().cpu() for batch, _ in split.in_order(batch_size)])
+    full = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    with full, torch.autocast(images.device.type, enabled=False):
+        return torch.cat([model(batch).float().cpu() for batch, _ in split.in_order(batch_size)])
 
 
 def resolve_device(text: str) -> torch.device:
     """`auto` is the first GPU where there is one, else the CPU."""
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if text.split(":", maxsplit=1)[0] not in ("cpu", "cuda"):
+        raise unknown("device", text, ["auto", "cpu", "cuda"])
     try:
         device = torch.device(text)
-    except RuntimeError:
-        raise unknown("device", text, ["auto", "cpu", "cuda"]) from None
+    except RuntimeError as error:
+        raise MedsafeError(f"device '{text}' not understood: write cpu, cuda or cuda:1") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MedsafeError(f"device '{text}' is not there: torch sees no GPU; use --device cpu")
     return device

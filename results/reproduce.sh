@@ -4,13 +4,17 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 MEDSAFE=${MEDSAFE:-.venv/bin/medsafe}
-METHODS="original retrain finetune random_label gradient_ascent neggrad_plus l1_sparse salun"
+COMPETITORS="finetune random_label gradient_ascent neggrad_plus l1_sparse salun"
 
-bench() {  # every method in one setting, three Retrains
-  for method in $METHODS; do
+run() {
+  $MEDSAFE run --retrains 3 --threads 1 "$@"
+}
+
+bench() {  # every method in one setting, with the published hyper-parameters
+  for method in original retrain $COMPETITORS; do
     preset=published
     if [[ "$*" == *class:* && $method == gradient_ascent ]]; then preset=published-class; fi
-    $MEDSAFE run --method "$method" --preset "$preset" --retrains 3 --threads 1 "$@" | grep -E ': (ok|diverged|error)' || true
+    run --method "$method" --preset "$preset" "$@"
   done
 }
 
@@ -20,3 +24,6 @@ bench --blocks 10 --scenario class:6
 bench --blocks 10 --scenario random:0.1 --recipe cpu+standard
 bench --blocks 10 --scenario random:0.1 --recipe cpu+trivialaugment
 bench --blocks 5 --scenario random:0.1 --dataset pneumoniamnist ${DATA_ROOT:+--data-root "$DATA_ROOT"}
+for method in $COMPETITORS; do
+  run --blocks 10 --scenario random:0.1 --method "$method" --preset scaled
+done

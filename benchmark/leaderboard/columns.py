@@ -1,12 +1,13 @@
 """The columns of `unlearning.csv`, each declared once: name, meaning, and how it follows from a row's records."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmark.leaderboard.groups import HEADLINE, Group
+from benchmark.leaderboard.groups import HEADLINE, Group, setting_of
 from metrics.declaration import MetricInfo, Unresolved
 from metrics.gaps import gap_of_means, method_gap, null_gap, null_tow, signed_differences
 from metrics.intervals import t_interval, verdict
@@ -135,6 +136,12 @@ def _closing() -> Iterator[Column]:
         lambda g: " ".join(f"{k}={v}" for k, v in g.spec["method"]["hyperparameters"].items()),
     )
     yield Column("data_sha256", "hash of the data file", lambda g: g.spec["data"]["sha256"])
+    yield Column(
+        "setting",
+        "its short name: rows compete where it is equal, with the same data, splits, training, Retrains, versions of "
+        "protocol and metrics",
+        lambda g: hashlib.sha256(setting_of(g).encode()).hexdigest()[:8],
+    )
     yield Column("protocol_version", "rules that the row follows", lambda g: g.spec["protocol_version"])
     yield Column("unresolved", "metrics that the samples cannot resolve, and why", _unresolved)
     yield Column(
@@ -210,6 +217,7 @@ def _retrain_metrics(record: Any) -> list[dict[str, Any]]:
 
 
 def _sensitivity(group: Group, of: Callable[[Any], list[dict[str, Any]]]) -> str:
-    rows = [scores["sensitivity"] for record in group.scored for scores in of(record)]
+    found = [scores["sensitivity"] for record in group.scored for scores in of(record)]
+    rows = [row for row in found if row is not None]
     means = [[value for value in column if value is not None] for column in zip(*rows, strict=True)]
     return " ".join(f"{np.mean(values):.4f}" if values else "-" for values in means)

@@ -17,7 +17,7 @@ FAMILY_COLUMNS = {
     "p_vs_finetune": "paired t-test of avg_gap against finetune over blocks, "
     "Holm-adjusted within the setting (PROTOCOL 3.3)",
 }
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def leaderboard(records: Iterable[Record]) -> pd.DataFrame:

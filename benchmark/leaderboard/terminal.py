@@ -14,29 +14,38 @@ In percent. UA: error on the forgotten images; RA, TA: accuracy on the retained 
 forgotten that an attack calls never trained on. Each is best where Retrain is: = matches within 2 points, ≠ differs,
 ? undetermined. Gap: mean distance to Retrain over these four, ± its 95 % interval over blocks; lower is better, and
 chance alone gives the null. AUC: loss attack, 50 = forgotten images look like unseen ones, above = like
-trained-on ones. Cost: FLOPs over the Original's training. expl.: too few blocks to rank; ref.: not a competitor.""".replace(
-    "\n", " "
-)
+trained-on ones. Cost: FLOPs over the Original's training. expl.: too few blocks to rank; fail: not all blocks ended
+ok; cust.: the user's own hyper-parameters; ref.: not a competitor.""".replace("\n", " ")
 
 
 def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Table]:
-    """For each setting of `settings` a table of the own rows and, where there are any, one of the published rows."""
+    """For each setting of `settings` the tables of the own rows and of the published ones, as far as there are any."""
     wanted = [tuple(setting) for setting in settings[SETTING].drop_duplicates().itertuples(index=False)]
     pairs = [(setting, title, _rows_of(rows, setting)) for setting in wanted for title, rows in
              (("own runs", local), ("published", published))]  # fmt: skip
-    return [_table(f"{' · '.join(map(str, setting))}: {title}", rows) for setting, title, rows in pairs if len(rows)]
+    return [
+        table for setting, title, rows in pairs for table in _tables(f"{' · '.join(map(str, setting))}: {title}", rows)
+    ]
 
 
 def _rows_of(rows: pd.DataFrame, setting: tuple[object, ...]) -> pd.DataFrame:
     return rows[(rows[SETTING] == list(setting)).all(axis=1)]
 
 
+def _tables(title: str, rows: pd.DataFrame) -> list[Table]:
+    """One table, or several where rows look alike but do not compete: other data, versions, number of Retrains."""
+    parts = [part for _, part in rows.groupby("setting", sort=False)]
+    return [_table(f"{title} (setting {part['setting'].iloc[0]})" if parts[1:] else title, part) for part in parts]
+
+
 def _table(title: str, rows: pd.DataFrame) -> Table:
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("rank", justify="right")
-    table.add_column("method")
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0, show_edge=False
+    )
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("method", overflow="fold")
     for name in ("blocks", *HEADLINE.values(), "Gap", "AUC", "cost"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     _add_references(table, rows)
     for _, row in rows.iterrows():
         table.add_row(*_cells(row))
@@ -55,10 +64,11 @@ def _add_references(table: Table, rows: pd.DataFrame) -> None:
 
 def _cells(row: pd.Series) -> list[str]:
     preset = "" if row["preset"] == "published" else f" ({row['preset']})"
+    statuses = f"\n{row['statuses']}" if row["standing"] == "incomplete" else ""
     return [
         str(int(row["rank"])) if pd.notna(row["rank"]) else SHORT[row["standing"]],
-        escape(f"{row['method']}{preset}"),
-        row["statuses"] if row["standing"] == "incomplete" else str(row["blocks"]),
+        escape(f"{row['method']}{preset}{statuses}"),
+        str(row["blocks"]),
         *(f"{_percent(row[metric])} {MARKS.get(row[f'{metric}_verdict'], ' ')}" for metric in HEADLINE),
         _with_interval(row, "avg_gap"),
         _percent(row["mia_loss_auc"]),

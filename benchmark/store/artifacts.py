@@ -66,8 +66,8 @@ class ArtifactStore:
                 return found
             self._remove_leftovers(name)
             temporary = self.root / f"{name}.{uuid.uuid4().hex}{LEFTOVER}"
-            temporary.mkdir()
             try:
+                temporary.mkdir()
                 metadata = dict(create(temporary))
                 _seal(temporary, key, metadata)
                 temporary.replace(self.root / name)
@@ -127,7 +127,8 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     """A folder's manifest; None where there is none, or one that was damaged: scores lie in it and nowhere else."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        return manifest if manifest.pop("sha256") == identity(manifest) else None
+        whole = manifest.pop("sha256", None) in (None, identity(manifest))  # older ones have none
+        return {name: manifest[name] for name in ("key", "metadata", "files")} if whole else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from benchmark.api import MedsafeError, Progress, Recipe, Split, derive_seed
+from benchmark.api import Diverged, MedsafeError, Progress, Recipe, Split, derive_seed
 from benchmark.config import DataSpec
 from benchmark.cost import CostCounter
 from benchmark.data.augment import make_augmentation
 from benchmark.data.datasets import Dataset
 from benchmark.data.splits import Splits
 from benchmark.models import build_model, load_checkpoint
+from benchmark.seeding import seeded
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.training import VERSION, predict, train
 from metrics.accuracy import macro_auc
@@ -49,8 +50,9 @@ class Workbench:
 
     @property
     def compute(self) -> str:
-        """Part of every artifact's key: bits depend on the kind of device, and on a CPU on the number of threads."""
-        return "cuda" if self.device.type == "cuda" else f"{self.device.type}-{torch.get_num_threads()}"
+        """Part of every artifact's key: bits depend on torch, the kind of device, and on a CPU its threads."""
+        threads = "" if self.device.type == "cuda" else f"-{torch.get_num_threads()}"
+        return f"{self.device.type}{threads} torch-{torch.__version__}"
 
     def split(self, rows: np.ndarray, *seed: str | int) -> Split:
         """The images of these rows as a split of their own, served under the recipe's augmentation."""
@@ -70,26 +72,37 @@ class Workbench:
         """A stored model, as a copy of one's own."""
         return load_checkpoint(self.fresh_model("load"), artifact / MODEL)
 
-    def fit(self, model: nn.Module, split: Split, description: str = "fit") -> nn.Module:
+    def validation_rows(self, forgotten_class: int | None) -> np.ndarray:
+        """Validation as methods and checkpoint selection get it: without a forgotten class (PROTOCOL 2.4)."""
+        rows = self.splits.validation
+        kept: np.ndarray = rows[self.dataset.labels.numpy()[rows] != forgotten_class]
+        return kept
+
+    def fit(self, model: nn.Module, split: Split, validation: np.ndarray, description: str = "fit") -> nn.Module:
         """The suite's training loop; without non-members, the epoch of the best validation AUC (PROTOCOL 2.1)."""
-        if self.data.non_member_share > 0:
+        if not self.selects_epoch:
             return train(model, split, self.recipe, progress=self.progress, description=description)
         best = _BestEpoch(
-            self.images[torch.from_numpy(self.splits.validation).to(self.device)], self._validation_labels()
+            self.images[torch.from_numpy(validation).to(self.device)], self.dataset.labels.numpy()[validation]
         )
         train(model, split, self.recipe, progress=self.progress, description=description, after_epoch=best)
         model.load_state_dict(best.state)
         return model
 
+    @property
+    def selects_epoch(self) -> bool:
+        """Whether this is the official-accuracy control, whose checkpoints are selected."""
+        return self.data.non_member_share == 0
+
     def original(self, block: int) -> Artifact:
         """The model that has seen the whole train pool; of the block and the pool alone (PROTOCOL 1.2)."""
         if self.checkpoint is not None:
             return self._imported(self.checkpoint)
-        return self._trained(self.splits.pool, block, "original")
+        return self._trained(self.splits.pool, block, "original", None)
 
-    def retrained(self, block: int, index: int, retain: np.ndarray) -> Artifact:
+    def retrained(self, block: int, index: int, retain: np.ndarray, forgotten_class: int | None = None) -> Artifact:
         """The index-th reference: trained on the retain rows from its own initialisation and order."""
-        return self._trained(retain, block, f"retrain {index}")
+        return self._trained(retain, block, f"retrain {index}", forgotten_class)
 
     def keep(
         self,
@@ -100,51 +113,53 @@ class Workbench:
         """The stored model of this key with its logits on every image; `make` computes model and metadata once.
 
         What lies `beside` the logits is what a later rescoring needs to know of the data.
+
+        Raises:
+            Diverged: weights or logits are not finite (PROTOCOL 8.2).
         """
 
         def create(folder: Path) -> dict[str, Any]:
             model, metadata = make()
             weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+            logits = predict(model, self.images)
+            if not all(torch.isfinite(tensor).all() for tensor in (logits, *weights.values())):
+                raise Diverged(
+                    f"the model ({key.get('purpose', key['kind'])}) has weights or logits that are not finite"
+                )
             save_file(weights, folder / MODEL)
             extra = {name: torch.from_numpy(array) for name, array in (beside or {}).items()}
-            save_file({"logits": predict(model, self.images)} | extra, folder / PREDICTIONS)
+            save_file({"logits": logits} | extra, folder / PREDICTIONS)
             return metadata
 
         return self.store.get_or_create({**key, "compute": self.compute}, create)
 
-    def common_key(self) -> dict[str, Any]:
+    def common_key(self, validation: np.ndarray) -> dict[str, Any]:
         """The part of a model's key that all models of this workbench share."""
         return {
             "data": self.data.sha256, "allowed": self.data.allowed_augmentations, "architecture": self.architecture,
             "recipe": asdict(self.recipe), "training_version": VERSION,
-            "selection": "last" if self.data.non_member_share > 0 else "best validation AUC",
+            "selection": f"best AUC on {hash_rows(validation)}" if self.selects_epoch else "last",
         }  # fmt: skip
 
-    def _trained(self, rows: np.ndarray, block: int, purpose: str) -> Artifact:
+    def _trained(self, rows: np.ndarray, block: int, purpose: str, forgotten_class: int | None) -> Artifact:
+        validation = self.validation_rows(forgotten_class)
+
         def make() -> tuple[nn.Module, dict[str, Any]]:
             model, split = self.fresh_model(block, purpose, "model"), self.split(rows, block, purpose, "order")
-            with CostCounter(self.device) as cost:
-                self.fit(model, split, f"{purpose}, block {block}")
+            with seeded(derive_seed(block, purpose, "global")), CostCounter(self.device) as cost:
+                self.fit(model, split, validation, f"{purpose}, block {block}")
             return model, cost.as_dict()
 
-        key = self.common_key() | {
-            "kind": purpose.split(maxsplit=1)[0],
-            "rows": hash_rows(rows),
-            "block": block,
-            "purpose": purpose,
-        }
-        return self.keep(key, make)
+        kind = purpose.split(maxsplit=1)[0]
+        own = {"kind": kind, "purpose": purpose, "block": block, "rows": hash_rows(rows)}
+        return self.keep(self.common_key(validation) | own, make)
 
     def _imported(self, checkpoint: Path) -> Artifact:
-        digest = checkpoint_sha256(checkpoint)
-
         def make() -> tuple[nn.Module, dict[str, Any]]:
             return load_checkpoint(self.fresh_model("load"), checkpoint), {"flops": None, "seconds": None}
 
-        return self.keep(self.common_key() | {"kind": "checkpoint", "sha256": digest}, make)
-
-    def _validation_labels(self) -> np.ndarray:
-        return self.dataset.labels.numpy()[self.splits.validation]
+        own = {"kind": "checkpoint", "sha256": checkpoint_sha256(checkpoint)}
+        return self.keep(self.common_key(self.splits.validation) | own, make)
 
 
 class _BestEpoch:

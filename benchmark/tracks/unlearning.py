@@ -1,9 +1,6 @@
 """The unlearning track: Original -> method -> scores, beside K models retrained without the forget set."""
 
-import contextlib
 import logging
-import random
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +14,10 @@ from benchmark.checks import BrokenMethod, check_model
 from benchmark.config import MethodSpec
 from benchmark.cost import CostCounter
 from benchmark.data.scenarios import ForgetRetain, Scenario, draw_forget
+from benchmark.seeding import seeded
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.models import Workbench, hash_rows, predictions_of
-from benchmark.training import autocast
 from metrics.unlearning import METRICS, ScoredSplits, Scores, score_unlearning
 
 ROWS = "rows."
@@ -41,8 +38,9 @@ class Block:
 def prepare(bench: Workbench, scenario: Scenario, block: int, retrains: int) -> Block:
     """Draw the forget set and have the block's models trained, or found."""
     rows = draw_forget(scenario, bench.dataset, bench.splits, seed=derive_seed(block, "forget"))
-    references = [bench.retrained(block, index, rows.retain) for index in range(retrains)]
-    return Block(block, scenario, rows, bench.original(block), references)
+    original = bench.original(block)
+    references = [bench.retrained(block, index, rows.retain, scenario.forgotten_class) for index in range(retrains)]
+    return Block(block, scenario, rows, original, references)
 
 
 def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Artifact:
@@ -50,16 +48,16 @@ def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Ar
 
     def make() -> tuple[nn.Module, dict[str, Any]]:
         model, task = bench.load(block.original), _task(bench, block)
-        seed = derive_seed(block.number, "method", "global")
-        with seeded(seed), CostCounter(bench.device) as cost, autocast(bench.images, bench.recipe):
+        with seeded(derive_seed(block.number, "method", "global")), CostCounter(bench.device) as cost:
             result = _call(method, model, task)
         sample = bench.images[torch.from_numpy(bench.splits.validation[:300]).to(bench.device)]
         return check_model(result, bench.fresh_model("check"), sample), cost.as_dict()
 
-    key = bench.common_key() | {
+    validation = bench.validation_rows(block.scenario.forgotten_class)
+    key = bench.common_key(validation) | {
         "kind": "unlearned", "method": asdict(spec), "block": block.number,
         "original": block.original.folder.name, "forget": hash_rows(block.rows.forget), "retain":
-        hash_rows(block.rows.retain), "validation": hash_rows(_validation_rows(bench, block)),
+        hash_rows(block.rows.retain), "validation": hash_rows(validation),
     }  # fmt: skip
     return bench.keep(key, make, _beside(bench, block))
 
@@ -152,43 +150,21 @@ def _call(method: Any, model: nn.Module, task: UnlearningTask) -> object:
         return method.unlearn(model, task)
     except Diverged:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         LOG.debug("the method raised", exc_info=True)
         raise BrokenMethod(f"raised {type(error).__name__}: {error}") from error
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed every global generator inside, and leave none of them changed outside."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
-
-
-def _validation_rows(bench: Workbench, block: Block) -> np.ndarray:
-    """Validation as methods get it: without the forgotten class (PROTOCOL 2.4)."""
-    rows = bench.splits.validation
-    kept: np.ndarray = rows[bench.dataset.labels.numpy()[rows] != block.scenario.forgotten_class]
-    return kept
-
-
 def _task(bench: Workbench, block: Block) -> UnlearningTask:
-    number = block.number
+    number, validation = block.number, bench.validation_rows(block.scenario.forgotten_class)
     return UnlearningTask(
         forget=bench.split(block.rows.forget, number, "method", "forget"),
         retain=bench.split(block.rows.retain, number, "method", "retain"),
-        validation=bench.split(_validation_rows(bench, block), number, "method", "validation"),
+        validation=bench.split(validation, number, "method", "validation"),
         num_classes=bench.dataset.num_classes,
         recipe=bench.recipe,
         generator=torch.Generator(bench.device).manual_seed(derive_seed(number, "method", "draws")),
         fresh_model=lambda: bench.fresh_model(number, "method", "model"),
-        fit=bench.fit,
+        fit=lambda model, split: bench.fit(model, split, validation),
         progress=bench.progress,
     )

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.api import UnlearningTask, unlearning_method
+from benchmark.api import UnlearningTask, steps_per_epoch, unlearning_method
 
 
-@unlearning_method("finetune", version=1)
+@unlearning_method("finetune", version=1, source_sizes=(4_500, 40_500))
 @dataclass(frozen=True)
 class FineTune:
     """Catastrophic forgetting, on purpose."""
@@ -38,3 +38,7 @@ class FineTune:
                 cross_entropy(model(images), labels).backward()
                 optimizer.step()
         return model
+
+    def updates(self, forget: int, retain: int) -> int:
+        """Optimiser steps on sets of these sizes."""
+        return self.epochs * steps_per_epoch(retain, self.batch_size)

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.api import UnlearningTask, unlearning_method
+from benchmark.api import UnlearningTask, steps_per_epoch, unlearning_method
 
 
-@unlearning_method("gradient_ascent", version=1, presets={"published-class": {"lr": 1e-4}})
+@unlearning_method(
+    "gradient_ascent", version=1, source_sizes=(4_500, 40_500), presets={"published-class": {"lr": 1e-4}}
+)
 @dataclass(frozen=True)
 class GradientAscent:
     """Climb the loss of the forget set."""
@@ -38,3 +40,7 @@ class GradientAscent:
                 (-cross_entropy(model(images), labels)).backward()
                 optimizer.step()
         return model
+
+    def updates(self, forget: int, retain: int) -> int:
+        """Optimiser steps on sets of these sizes."""
+        return self.epochs * steps_per_epoch(forget, self.batch_size)

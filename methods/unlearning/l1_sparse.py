@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.api import UnlearningTask, unlearning_method
+from benchmark.api import UnlearningTask, steps_per_epoch, unlearning_method
 
 
-@unlearning_method("l1_sparse", version=1)
+@unlearning_method("l1_sparse", version=1, source_sizes=(4_500, 40_500))
 @dataclass(frozen=True)
 class L1Sparse:
     """Unlearn towards a sparse model."""
@@ -43,3 +43,7 @@ class L1Sparse:
                 (cross_entropy(model(images), labels) + gamma * norm).backward()
                 optimizer.step()
         return model
+
+    def updates(self, forget: int, retain: int) -> int:
+        """Optimiser steps on sets of these sizes."""
+        return self.epochs * steps_per_epoch(retain, self.batch_size)

@@ -13,11 +13,14 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.api import UnlearningTask, unlearning_method
+from benchmark.api import UnlearningTask, steps_per_epoch, unlearning_method
 
 
 @unlearning_method(
-    "neggrad_plus", version=1, presets={"authors-code": {"freeze_statistics": True, "weight_decay": 0.0}}
+    "neggrad_plus",
+    version=1,
+    source_sizes=(4_500, 40_500),
+    presets={"authors-code": {"freeze_statistics": True, "weight_decay": 0.0}},
 )
 @dataclass(frozen=True)
 class NegGradPlus:
@@ -52,3 +55,7 @@ class NegGradPlus:
                 (self.alpha * retain_loss - (1 - self.alpha) * forget_loss).backward()
                 optimizer.step()
         return model
+
+    def updates(self, forget: int, retain: int) -> int:
+        """Optimiser steps on sets of these sizes."""
+        return self.epochs * steps_per_epoch(retain, self.batch_size)

@@ -23,13 +23,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.api import UnlearningTask, unlearning_method
+from benchmark.api import UnlearningTask, steps_per_epoch, unlearning_method
 
 LabelPool = Literal["wrong", "all"]
 Schedule = Literal["forget_then_retain", "mixed"]
 
 
-@unlearning_method("random_label", version=1, presets={"authors-code": {"label_pool": "all"}})
+@unlearning_method(
+    "random_label", version=1, source_sizes=(4_500, 40_500), presets={"authors-code": {"label_pool": "all"}}
+)
 @dataclass(frozen=True)
 class RandomLabel:
     """Contradict what was learned of the forget set."""
@@ -76,3 +78,8 @@ class RandomLabel:
             return torch.randint(task.num_classes, labels.shape, generator=task.generator, device=labels.device)
         shift = torch.randint(1, task.num_classes, labels.shape, generator=task.generator, device=labels.device)
         return (labels + shift) % task.num_classes
+
+    def updates(self, forget: int, retain: int) -> int:
+        """Optimiser steps on sets of these sizes."""
+        parts = [forget + retain] if self.schedule == "mixed" else [forget, retain]
+        return self.epochs * sum(steps_per_epoch(part, self.batch_size) for part in parts)

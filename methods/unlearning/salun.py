@@ -1,7 +1,7 @@
 """SalUn: random labelling confined to the weights that the forgotten data's loss depends on most.
 
     m      = 1 on the floor(r * P) largest of |sum_batches grad CE_batch(theta_o; D_f)|, ranked over all P parameters
-    at once theta  = theta_o + m * delta,   delta minimising random labelling's objective (`random_label`)
+    theta  = theta_o + m * delta,   delta minimising random labelling's objective (`random_label`)
 
 Source: Fan et al., SalUn: Empowering Machine Unlearning via Gradient-based Weight Saliency, ICLR 2024; learning rate
 0.013, 10 epochs, r = 0.5 from the README. The saliency pass runs in eval mode on augmented forget batches of 256 with
@@ -30,6 +30,7 @@ AUTHORS_CODE = {"label_pool": "all"}
 @unlearning_method(
     "salun",
     version=1,
+    source_sizes=(4_500, 40_500),
     presets={"authors-code": AUTHORS_CODE, "authors-code-2024": AUTHORS_CODE | {"frozen": "leaky"}},
 )
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmark import training
-from benchmark.runner import Request, run
+from benchmark.plan import Request
+from benchmark.runner import run
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
 

@@ -12,6 +12,7 @@ from benchmark.checks import BrokenMethod, check_model
 from benchmark.cost import CostCounter
 from benchmark.models import build_model
 from benchmark.training import train
+from tests.helpers import same_bits
 
 IMAGES = torch.randint(0, 256, (300, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -28,9 +29,16 @@ class ReadsItsBatch(nn.Sequential):
         return logits - logits.mean(0)
 
 
-def test_a_healthy_model_passes_as_it_is():
-    healthy = model()
-    assert check_model(healthy, model(), IMAGES) is healthy
+def test_a_healthy_model_passes_with_its_weights():
+    healthy = build_model("cnn-small", channels=3, num_classes=4, seed=2)
+    assert same_bits(check_model(healthy, model(), IMAGES).state_dict(), healthy.state_dict())
+
+
+def test_a_model_whose_answers_are_not_in_its_weights_is_refused():
+    hooked = model()
+    hooked.register_forward_hook(lambda module, inputs, output: -output)
+    with pytest.raises(BrokenMethod, match="weights alone give other logits"):
+        check_model(hooked, model(), IMAGES)
 
 
 @pytest.mark.parametrize("result", [None, 3, model().state_dict()])

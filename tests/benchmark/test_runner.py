@@ -4,20 +4,24 @@ import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmark.config import MethodSpec
 from benchmark.data.datasets import load_dataset
 from benchmark.errors import MedsafeError
 from benchmark.models import build_model
-from benchmark.runner import Request, make_plan
+from benchmark.plan import Request, make_plan
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.tracks import unlearning
 from benchmark.tracks.models import predictions_of
+from methods.unlearning.retrain import Retrain
 from metrics.unlearning import METRICS
+from tests.helpers import same_bits
 
 METHODS = ["original", "retrain", "finetune", "random_label", "gradient_ascent", "neggrad_plus", "l1_sparse", "salun"]
 
@@ -228,12 +232,39 @@ def test_stored_predictions_are_those_of_the_stored_model(bench, cache, tiny_npz
     np.testing.assert_allclose(predictions_of(artifact)["logits"][:64], logits.detach().numpy(), atol=1e-4)
 
 
+def test_reduced_precision_is_for_the_training_loop_and_never_outlives_one_of_its_steps(plan):
+    made = plan()
+    bench = replace(made.bench, recipe=replace(made.bench.recipe, precision="bf16", epochs=8))
+    block = unlearning.prepare(bench, made.scenario, 0, 1)
+    model = unlearning.unlearn(bench, MethodSpec("unlearning", "retrain", "1", "published"), Retrain(), block)
+    scores = unlearning.score(bench.store, 0, model, block.original, block.retrains)
+    assert scores["metrics"]["ra"] == pytest.approx(scores["references"]["retrain"][0]["ra"], abs=0.15)
+    assert scores["metrics"]["ra"] > 0.6
+
+
+def test_layers_that_draw_from_the_global_generator_train_to_the_same_bits(plan, tmp_path):
+    weights = []
+    for attempt in ("one", "two"):
+        torch.rand(3)  # what ran before must not matter
+        bench = replace(plan(architecture="timm:ghostnet_050").bench, store=ArtifactStore(tmp_path / attempt))
+        weights.append(load_file(bench.original(0) / "model.safetensors"))
+    assert same_bits(*weights)
+
+
+def test_a_users_checkpoint_is_noted_in_the_record(bench, tmp_path):
+    model = build_model("cnn-small", channels=3, num_classes=8, seed=77)
+    path = tmp_path / "mine.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+    assert "user's checkpoint" in bench("original", original=path)[0]["notes"][0]
+
+
 MEMORY = """
 import resource, sys
 from dataclasses import replace
 from pathlib import Path
 from benchmark import training
-from benchmark.runner import Request, run
+from benchmark.plan import Request
+from benchmark.runner import run
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
