@@ -1,54 +1,55 @@
-"""A change of what a method or the training loop computes must come with a new version, or old records pass for new ones."""
+"""A change of what is computed must come with a new version, or old records and cached models pass for new ones."""
 
 import ast
 import hashlib
+import inspect
 import json
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from benchmark import training
+from benchmark import api, models, seeding, training
+from benchmark.data import augment, trivialaugment
 from benchmark.registry import find, names
+from metrics import accuracy, membership, sampling
+from metrics.unlearning import METRICS
 
-ROOT = Path(__file__).parent.parent
-KNOWN = json.loads((Path(__file__).parent / "versions.json").read_text())
+FILE = Path(__file__).parent / "versions.json"
 
 
-def fingerprint(path: Path) -> str:
-    """Hash of a module's code: comments, docstrings and layout do not count."""
-    tree = ast.parse((ROOT / path).read_text())
-    for node in ast.walk(tree):
+def fingerprint(*things) -> str:
+    """Hash of the code of modules, classes or functions: comments, docstrings and layout do not count."""
+    trees = [ast.parse(textwrap.dedent(inspect.getsource(thing))) for thing in things]
+    for node in (node for tree in trees for node in ast.walk(tree)):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [
                 item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
             ]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(map(ast.unparse, trees)).encode()).hexdigest()[:16]
 
 
 def present() -> dict[str, list[object]]:
-    """File -> version and fingerprint, of everything whose output is cached or recorded under a version."""
-    versions = {f"methods/unlearning/{name}.py": find("unlearning", name).info.version for name in names("unlearning")}
-    trained = (
-        "benchmark/training.py",
-        "benchmark/data/augment.py",
-        "benchmark/data/trivialaugment.py",
-        "benchmark/models.py",
-    )
-    versions |= dict.fromkeys(trained, training.VERSION)
-    return {path: [version, fingerprint(Path(path))] for path, version in versions.items()}
+    """What is cached or recorded under a version -> that version, and the fingerprint of the code behind it."""
+    found = {}
+    for name in names("unlearning"):
+        plugin = find("unlearning", name)
+        own = [sys.modules[cls.__module__] for cls in plugin.cls.__mro__ if cls.__module__.startswith("methods.")]
+        found[f"method {name}"] = [plugin.info.version, fingerprint(*own)]
+    loop = (training, models, augment, trivialaugment, seeding, api.Split, api.steps_per_epoch, api.derive_seed)
+    found["training loop"] = [training.VERSION, fingerprint(*loop)]
+    versions = {name: info.version for name, info in METRICS.items()}
+    found["metrics"] = [versions, fingerprint(accuracy, membership, sampling)]
+    return found
 
 
-@pytest.mark.parametrize("path", sorted(present()))
-def test_changed_code_has_a_new_version(path):
-    found = present()[path]
-    hint = f"{path} changed: raise its version if results can change, then run `python -m tests.test_versions`"
-    assert found == KNOWN.get(path), hint
-
-
-def test_no_file_is_forgotten():
-    assert present().keys() == KNOWN.keys()
+@pytest.mark.parametrize("what", sorted(present()))
+def test_changed_code_has_a_new_version(what):
+    hint = f"the code of {what} changed: raise its version if results can change, then `python -m tests.test_versions`"
+    assert present()[what] == json.loads(FILE.read_text()).get(what), hint
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "versions.json").write_text(json.dumps(present(), indent=1, sort_keys=True) + "\n")
+    FILE.write_text(json.dumps(present(), indent=1, sort_keys=True) + "\n")

@@ -174,3 +174,31 @@ def test_rows_that_do_not_exist_and_logits_that_are_no_numbers_are_refused():
     logits[5, 1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         score_unlearning(logits, labels, splits, seed=0)
+
+
+def test_a_forgotten_class_is_judged_by_an_attack_on_the_other_classes_against_held_out_images_of_its_own():
+    """Held-out and forgotten images of the class look alike here, so the attack must call equally many non-members."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 300)
+    logits = generator.normal(size=(1200, 4))
+    rows = generator.permutation(1200)
+    of_class = rows[labels[rows] == 2]
+    others = rows[labels[rows] != 2]
+    logits[others[:600], labels[others[:600]]] += 6  # the retained images are memorised
+    splits = ScoredSplits(
+        forget=of_class[:150],
+        retain=others[:600],
+        non_members=np.concatenate([others[600:750], of_class[150:250]]),
+        test=others[750:],
+        test_deduplicated=others[750:],
+        forgotten_class=2,
+        test_forgotten_class=of_class[250:],
+    )
+    scores = score_unlearning(logits, labels, splits, seed=0)
+    assert scores.values["mia_svc_training_accuracy"] > 0.9
+    assert scores.values["mia_svc"] > 0.8
+    assert abs(scores.values["mia_svc_excess"]) < 0.1
+    assert abs(scores.values["mia_loss_auc"] - 0.5) < 0.1
+
+    too_few = replace(splits, non_members=np.concatenate([others[600:750], of_class[150:189]]))
+    assert "39 non-members" in score_unlearning(logits, labels, too_few, seed=0).unresolved["mia_svc"]
