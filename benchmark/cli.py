@@ -17,8 +17,14 @@ app = typer.Typer(
 )  # fmt: skip
 console = Console(highlight=False, emoji=False)
 
-Results = Annotated[Path, typer.Option(help="Folder for this checkout's own records and leaderboards.")]
-Published = Annotated[Path, typer.Option(help="Folder with the published results.")]
+
+def home(path: Path | None) -> Path | None:
+    """A path with `~` resolved: it may come from a Makefile, which does not."""
+    return path and path.expanduser()
+
+
+Results = Annotated[Path, typer.Option(help="Folder for this checkout's own records and leaderboards.", callback=home)]
+Published = Annotated[Path, typer.Option(help="Folder with the published results.", callback=home)]
 OWN, PUBLISHED = Path("results/local"), Path("results")
 
 
@@ -29,12 +35,12 @@ def run(
         str, typer.Option(help="Hyper-parameters of your own, 'lr=0.01 epochs=5'; the row becomes `custom`.")
     ] = "",
     preset: Annotated[str, typer.Option(help="Named set of hyper-parameters of the method.")] = "published",
-    plugin: Annotated[Path | None, typer.Option(help="A .py file that holds the method.")] = None,
+    plugin: Annotated[Path | None, typer.Option(help="A .py file that holds the method.", callback=home)] = None,
     dataset: Annotated[
         str | None, typer.Option(help="bloodmini, a MedMNIST name, or the path of an .npz file.")
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option(help="Folder with MedMNIST's .npz files; else they are downloaded.")
+        Path | None, typer.Option(help="Folder with MedMNIST's .npz files; else they are downloaded.", callback=home)
     ] = None,
     arch: Annotated[str | None, typer.Option(help="cnn-small, resnet18-quarter, resnet18 or timm:<name>.")] = None,
     recipe: Annotated[
@@ -58,9 +64,12 @@ def run(
         int | None, typer.Option(help="CPU threads; results are bitwise equal at one number only.")
     ] = None,
     groups: Annotated[
-        Path | None, typer.Option(help="CSV split,index,group: images of one patient or volume stay together.")
+        Path | None,
+        typer.Option(help="CSV split,index,group: images of one patient or volume stay together.", callback=home),
     ] = None,
-    original: Annotated[Path | None, typer.Option(help="Your own trained model (.safetensors) as Original.")] = None,
+    original: Annotated[
+        Path | None, typer.Option(help="Your own trained model (.safetensors) as Original.", callback=home)
+    ] = None,
     allow: Annotated[
         str | None,
         typer.Option(
@@ -145,18 +154,14 @@ def rescore(results: Results = OWN) -> None:
 
 @app.command()
 def publish(results: Results = OWN, published: Published = PUBLISHED) -> None:
-    """Copy the finished records of this checkout's runs into the published results, and rebuild their leaderboards."""
-    from benchmark.store.records import FINAL, RecordStore
+    """Copy the records of this checkout's runs into the published results, and rebuild their leaderboards."""
+    from benchmark.store.records import RecordStore
 
     source, target = RecordStore(results), RecordStore(published)
     target.check_writable()
-    copied = [
-        target.write(record)
-        for record in source
-        if record["status"] in FINAL and record["spec"]["method"]["preset"] != "custom"
-    ]
+    copied = [target.write(record) for record in source if record["spec"]["method"]["preset"] != "custom"]
     _rebuild(published)
-    say(f"{len(copied)} records published to {published}; custom rows and failed runs stay behind")
+    say(f"{len(copied)} records published to {published}, failed runs among them; custom rows stay behind")
 
 
 @app.command()
@@ -178,7 +183,9 @@ def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove everything
 @app.command()
 def export(
     run_id: Annotated[str, typer.Argument(help="The run's id, as the last part of its record's file name.")],
-    output: Annotated[Path, typer.Option(help="New folder for the model and its card.")] = Path("export"),
+    output: Annotated[Path, typer.Option(help="New folder for the model and its card.", callback=home)] = Path(
+        "export"
+    ),
     results: Results = OWN,
 ) -> None:
     """Write an unlearned model as safetensors, with a card that says where it comes from."""

@@ -37,7 +37,8 @@ def columns() -> list[Column]:
 def _identity() -> Iterator[Column]:
     yield Column(
         "standing",
-        "ranked; or exploratory (too few blocks), incomplete (a block failed), custom, reference",
+        "ranked; or exploratory (too few blocks), unpaired (other blocks than most), incomplete (a block failed), "
+        "custom, reference, control",
         lambda g: g.standing,
     )
     yield Column("dataset", "name that the data deserve", lambda g: g.spec["data"]["name"])
@@ -52,6 +53,22 @@ def _identity() -> Iterator[Column]:
     )
     yield Column("blocks", "number of scored blocks", lambda g: len(g.scored))
     yield Column("retrains", "reference models for each block", lambda g: g.spec["retrains"])
+    yield Column(
+        "non_member_share",
+        "share of official train that no model sees; 0 is the official-accuracy control",
+        lambda g: g.spec["data"]["non_member_share"],
+    )
+    yield Column(
+        "grouped",
+        "whether images were kept together by the user's groups",
+        lambda g: str(g.spec["data"]["groups_sha256"] is not None),
+    )
+    yield Column(
+        "original",
+        "where the Original comes from: trained, or a user's checkpoint",
+        lambda g: "trained" if g.spec["original_sha256"] is None else "checkpoint",
+    )
+    yield Column("precision", "number format of training", lambda g: g.spec["recipe"]["precision"])
     yield Column(
         "statuses", "how many blocks ended how", lambda g: " ".join(f"{k}:{v}" for k, v in sorted(g.statuses.items()))
     )
@@ -196,7 +213,7 @@ def _verdict(group: Group, name: str) -> str | None:
 
 
 def _cost_of(group: Group, name: str) -> float | None:
-    values = [record["cost"].get(name) for record in group.scored]
+    values = [record["cost"].get(name) for record in group.averaged]
     return float(np.mean(values)) if values and all(value is not None for value in values) else None  # type: ignore[arg-type]
 
 
@@ -217,7 +234,7 @@ def _retrain_metrics(record: Any) -> list[dict[str, Any]]:
 
 
 def _sensitivity(group: Group, of: Callable[[Any], list[dict[str, Any]]]) -> str:
-    found = [scores["sensitivity"] for record in group.scored for scores in of(record)]
+    found = [scores["sensitivity"] for record in group.averaged for scores in of(record)]
     rows = [row for row in found if row is not None]
     means = [[value for value in column if value is not None] for column in zip(*rows, strict=True)]
-    return " ".join(f"{np.mean(values):.4f}" if values else "-" for values in means)
+    return " ".join(f"{np.mean(values):.4f}" if values else "nan" for values in means)

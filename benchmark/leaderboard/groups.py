@@ -46,6 +46,11 @@ class Group:
         return sorted((r for r in self.records if r["status"] == "ok"), key=lambda r: r["spec"]["block"])
 
     @property
+    def averaged(self) -> list[Record]:
+        """The records that a mean may be taken over: all, or none, for a failed block is never averaged away."""
+        return self.scored if len(self.scored) == len(self.records) else []
+
+    @property
     def blocks(self) -> list[int]:
         """The scored blocks."""
         return [record["spec"]["block"] for record in self.scored]
@@ -57,27 +62,29 @@ class Group:
 
     @property
     def standing(self) -> str:
-        """Whether the row is ranked, and if not, why (PROTOCOL 1.3, 1.4, 4.1)."""
+        """Whether the row may be ranked, and if not, why (PROTOCOL 1.3, 1.4, 2.1, 4.1)."""
         needed = BLOCKS_TO_RANK.get(self.spec["data"]["name"], BLOCKS_TO_RANK_ELSEWHERE)
         if set(self.statuses) != {"ok"}:
             return "incomplete"
+        if self.spec["data"]["non_member_share"] == 0:
+            return "control"
         if self.method in REFERENCES:
             return "reference"
-        if self.spec["method"]["preset"] == "custom":
+        if self.spec["method"]["preset"] == "custom" or self.spec["original_sha256"] is not None:
             return "custom"
         return "ranked" if len(self.scored) >= needed and self.spec["retrains"] >= 2 else "exploratory"
 
     def values(self, metric: str) -> Floats | None:
         """The metric on the method's models, shape (blocks,); None unless it is resolved in every block."""
-        return _numbers([record["metrics"].get(metric) for record in self.scored])
+        return _numbers([record["metrics"].get(metric) for record in self.averaged])
 
     def originals(self, metric: str) -> Floats | None:
         """The metric on the Originals, shape (blocks,)."""
-        return _numbers([record["references"]["original"].get(metric) for record in self.scored])
+        return _numbers([record["references"]["original"].get(metric) for record in self.averaged])
 
     def retrains(self, metric: str) -> Floats | None:
         """The metric on the Retrains, shape (blocks, K)."""
-        return _numbers([[scores.get(metric) for scores in r["references"]["retrain"]] for r in self.scored])
+        return _numbers([[scores.get(metric) for scores in r["references"]["retrain"]] for r in self.averaged])
 
     @cached_property
     def headline(self) -> tuple[str, ...]:

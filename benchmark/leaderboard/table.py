@@ -1,13 +1,14 @@
 """Records -> `unlearning.csv` and its documentation."""
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from benchmark.leaderboard.columns import Cell, columns
-from benchmark.leaderboard.groups import Group, families, group_records
+from benchmark.leaderboard.groups import Floats, Group, families, group_records
 from benchmark.store.files import write_atomically
 from benchmark.store.records import Record, RecordStore
 from metrics.intervals import holm, paired_t
@@ -15,7 +16,7 @@ from metrics.intervals import holm, paired_t
 FAMILY_COLUMNS = {
     "rank": "place by avg_gap among the ranked rows of the same setting",
     "p_vs_finetune": "paired t-test of avg_gap against finetune over blocks, "
-    "Holm-adjusted within the setting (PROTOCOL 3.3)",
+    "Holm-adjusted over all ranked rows of the data set and scenario (PROTOCOL 3.3)",
 }
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -25,11 +26,11 @@ def leaderboard(records: Iterable[Record]) -> pd.DataFrame:
 
     Rows of one setting stand together, ranked ones first and by avg_gap.
     """
-    parts = [_family(family) for family in families(group_records(records, "unlearning"))]
+    settings = families(group_records(records, "unlearning"))
+    p_values = _tests(settings)
     names = [*FAMILY_COLUMNS, *(column.name for column in columns())]
-    if not parts:
-        return pd.DataFrame(columns=names)
-    return pd.DataFrame([row for part in parts for row in part], columns=names)
+    rows = [row for family in settings for row in _family(family, p_values)]
+    return pd.DataFrame(rows, columns=names)
 
 
 def write_leaderboard(results: Path) -> pd.DataFrame:
@@ -53,40 +54,52 @@ def documentation() -> str:
     )
 
 
-def _family(groups: list[Group]) -> list[dict[str, Cell]]:
-    """The rows of one setting: ranked and tested against each other, in order."""
+def _family(groups: list[Group], p_values: Mapping[Group, float]) -> list[dict[str, Cell]]:
+    """The rows of one setting in order; those that may be ranked and have the same blocks get their place."""
     rows = [{column.name: column.produce(group) for column in columns()} for group in groups]
-    tested = _tests(groups)
-    for row, p_value in zip(rows, tested, strict=True):
-        row["p_vs_finetune"] = p_value
-    order = sorted(
-        range(len(rows)),
-        key=lambda i: (rows[i]["standing"] != "ranked", _sortable(rows[i]["avg_gap"]), groups[i].method),
-    )
-    for place, index in enumerate((i for i in order if rows[i]["standing"] == "ranked"), start=1):
-        rows[index]["rank"] = place
-    return [rows[index] for index in order]
+    paired = _paired_blocks(groups)
+    for row, group in zip(rows, groups, strict=True):
+        row["p_vs_finetune"] = p_values.get(group)
+        if row["standing"] == "ranked" and group.blocks != paired:
+            row["standing"] = "unpaired"
+    rows.sort(key=lambda row: (row["standing"] != "ranked", _sortable(row["avg_gap"]), row["method"]))
+    for place, row in enumerate((row for row in rows if row["standing"] == "ranked"), start=1):
+        row["rank"] = place
+    return rows
 
 
-def _tests(groups: list[Group]) -> list[float | None]:
-    """Each row's adjusted p-value against `finetune` with its published values, on the same blocks."""
-    base = next((g for g in groups if g.method == "finetune" and g.spec["method"]["preset"] == "published"), None)
-    raw = [None if base is None or group is base else _p_value(group, base) for group in groups]
-    adjusted = iter(holm(np.array([p for p in raw if p is not None])))
-    return [None if p is None else float(next(adjusted)) for p in raw]
+def _paired_blocks(groups: list[Group]) -> list[int]:
+    """The blocks that most of a setting's ranked rows have: only on these are they compared (PROTOCOL 1.1)."""
+    counts = Counter(tuple(group.blocks) for group in groups if group.standing == "ranked")
+    best = max(counts, key=lambda blocks: (counts[blocks], len(blocks))) if counts else ()
+    return list(best)
 
 
-def _p_value(group: Group, base: Group) -> float | None:
-    gap, reference = group.average_gap, base.average_gap
-    comparable = gap is not None and reference is not None and group.headline == base.headline
-    if (
-        not comparable
-        or group.blocks != base.blocks
-        or len(group.blocks) < 2
-        or group.standing in ("custom", "reference")
-    ):
-        return None
-    return paired_t(gap, reference)  # type: ignore[arg-type]
+def _tests(settings: list[list[Group]]) -> dict[Group, float]:
+    """Adjusted p-values against `finetune`, one family per data set x scenario (PROTOCOL 3.3)."""
+    tests = defaultdict(list)
+    for groups in settings:
+        base = max((g for g in groups if _is_base(g)), key=lambda g: int(g.spec["method"]["version"]), default=None)
+        for group in groups:
+            if base is not None and group is not base and _comparable(group, base):
+                p_value = paired_t(_gap_of(group), _gap_of(base))
+                tests[group.spec["data"]["sha256"], group.spec["scenario"]].append((group, p_value))
+    families_of_tests = [(zip(*tested, strict=True)) for tested in tests.values()]
+    return {group: float(p) for members, raw in families_of_tests for group, p in zip(members, holm(raw), strict=True)}
+
+
+def _is_base(group: Group) -> bool:
+    method = group.spec["method"]
+    built_in = str(method["version"]).isdigit()
+    return built_in and group.standing == "ranked" and (method["name"], method["preset"]) == ("finetune", "published")
+
+
+def _comparable(group: Group, base: Group) -> bool:
+    return group.standing == "ranked" and (group.blocks, group.headline) == (base.blocks, base.headline)
+
+
+def _gap_of(group: Group) -> Floats:
+    return np.zeros(0) if group.average_gap is None else group.average_gap
 
 
 def _sortable(value: object) -> float:

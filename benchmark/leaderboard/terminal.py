@@ -5,17 +5,25 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-SETTING = ["dataset", "architecture", "recipe", "augmentation", "scenario"]
+SETTING = ["dataset", "architecture", "recipe", "augmentation", "scenario", "non_member_share", "grouped", "original"]
 MARKS = {"matches": "=", "differs": "≠", "undetermined": "?"}
 HEADLINE = {"ua": "UA", "ra": "RA", "ta": "TA", "mia_svc": "MIA"}
-SHORT = {"exploratory": "expl.", "incomplete": "fail", "custom": "cust.", "reference": "ref."}
+SHORT = {
+    "exploratory": "expl.",
+    "incomplete": "fail",
+    "custom": "cust.",
+    "reference": "ref.",
+    "unpaired": "unp.",
+    "control": "ctrl.",
+}
 LEGEND = """\
 In percent. UA: error on the forgotten images; RA, TA: accuracy on the retained and the test images; MIA: share of the
 forgotten that an attack calls never trained on. Each is best where Retrain is: = matches within 2 points, ≠ differs,
 ? undetermined. Gap: mean distance to Retrain over these four, ± its 95 % interval over blocks; lower is better, and
 chance alone gives the null. AUC: loss attack, 50 = forgotten images look like unseen ones, above = like
-trained-on ones. Cost: FLOPs over the Original's training. expl.: too few blocks to rank; fail: not all blocks ended
-ok; cust.: the user's own hyper-parameters; ref.: not a competitor.""".replace("\n", " ")
+trained-on ones. Cost: FLOPs over the Original's training. Not ranked: expl., too few
+blocks; unp., other blocks than the rest; fail, a block failed; cust., the user's own hyper-parameters or Original; ref.,
+not a competitor; ctrl., without non-members.""".replace("\n", " ")
 
 
 def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Table]:
@@ -24,7 +32,9 @@ def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame)
     pairs = [(setting, title, _rows_of(rows, setting)) for setting in wanted for title, rows in
              (("own runs", local), ("published", published))]  # fmt: skip
     return [
-        table for setting, title, rows in pairs for table in _tables(f"{' · '.join(map(str, setting))}: {title}", rows)
+        table
+        for setting, title, rows in pairs
+        for table in _tables(f"{' · '.join(map(str, setting[:5]))}: {title}", rows)
     ]
 
 

@@ -6,6 +6,7 @@ It is built under another name and renamed when complete, so the manifest's pres
 killed at any moment leaves only a temporary folder, which the next one removes.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from benchmark.config import canonical_json, identity
 from benchmark.errors import MedsafeError
@@ -91,10 +92,12 @@ class ArtifactStore:
         ]
 
     def clear(self) -> None:
-        """Remove every artifact and leftover; locks stay, since another process may hold one."""
+        """Remove every artifact and leftover but those that a process is working on at this moment."""
         for folder in self.root.iterdir():
             if folder.name != "locks":
-                shutil.rmtree(folder, ignore_errors=True)
+                lock = FileLock(self.root / "locks" / f"{folder.name.partition('.')[0]}.lock")
+                with contextlib.suppress(Timeout), lock.acquire(timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, name: str) -> Artifact | None:
         folder = self.root / name

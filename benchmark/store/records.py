@@ -1,6 +1,7 @@
 """Immutable JSON records, one file a run: the only source of leaderboards. Needs no torch."""
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
@@ -8,6 +9,7 @@ from typing import Any, TypedDict
 from benchmark.errors import MedsafeError
 from benchmark.store.files import write_atomically
 
+LOG = logging.getLogger(__name__)
 FINAL = ("ok", "diverged", "skipped")
 """Statuses that are never computed again; `error` and `timeout` are retried on the next call."""
 
@@ -79,9 +81,13 @@ class RecordStore:
         return path
 
     def __iter__(self) -> Iterator[Record]:
-        """All whole records, in a stable order."""
-        paths = sorted(self.root.rglob("*.json")) if self.root.is_dir() else []
-        return (record for path in paths if (record := _load(path)) is not None)
+        """All whole records, in a stable order; a file that is none is left out with a warning."""
+        for path in sorted(self.root.rglob("*.json")) if self.root.is_dir() else []:
+            record = _load(path)
+            if record is None:
+                LOG.warning("%s is no whole record and is left out: delete it, and run again what it stood for", path)
+            else:
+                yield record
 
 
 def _load(path: Path) -> Record | None:

@@ -11,7 +11,7 @@ from benchmark.registry import find, names
 
 BUILT_IN = ["finetune", "gradient_ascent", "l1_sparse", "neggrad_plus", "original", "random_label", "retrain", "salun"]
 
-PLUGIN = '''
+PLUGIN = """
 from dataclasses import dataclass
 from typing import Literal
 from benchmark.api import unlearning_method
@@ -33,7 +33,7 @@ class Mine:
 
     def unlearn(self, model, task):
         return model
-'''
+"""
 
 
 @pytest.fixture
@@ -135,7 +135,10 @@ BROKEN = {
         "is no dataclass",
     ),
     "a name that is a path": (PLUGIN.format(name="../mine"), "'../mine': use lower-case letters"),
-    "two of one name": (PLUGIN.format(name="mine") + PLUGIN.format(name="mine").replace("Mine", "Other"), "taken by two"),
+    "two of one name": (
+        PLUGIN.format(name="mine") + PLUGIN.format(name="mine").replace("Mine", "Other"),
+        "taken by two",
+    ),
 }
 
 
@@ -219,7 +222,7 @@ def test_text_becomes_the_type_that_the_field_declares(mine, name, text, value):
         ("lr", "inf", "a finite number"), ("lr", "-1e999", "a finite number"),
         ("freeze", "1", "true or false; not '1'"), ("freeze", "yes", "true or false"),
         ("pool", "some", "one of wrong, all; not 'some'"), ("stage", "3", "one of 1, 2; not '3'"),
-        ("layers", "1", "cannot be given as text"), ("lr", "-1", "lr must not be negative, got -1.0"),
+        ("layers", "1", "cannot be given as text"), ("lr", "-1", "is at least 0, not -1"),
     ],
 )  # fmt: skip
 def test_a_value_of_the_wrong_type_is_refused_by_name(mine, name, text, reason):

@@ -103,7 +103,9 @@ def test_no_flipped_bit_of_a_manifest_changes_what_is_read(store, make):
         assert found is None or is_whole(found), position
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"files": []}', '{"key": 1, "metadata": 2, "files": {"x": 3}}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", "null", '{"files": []}', '{"key": 1, "metadata": 2, "files": {"x": 3}}']
+)
 def test_a_manifest_that_is_none_counts_as_absent(store, make, content):
     (store.get_or_create(KEY, make) / MANIFEST).write_text(content)
     assert store.find(NAME) is None
