@@ -22,7 +22,8 @@ forgotten that an attack calls never trained on. Each is best where Retrain is: 
 ? undetermined. Gap: mean distance to Retrain over these four, ± its 95 % interval over blocks; lower is better, and
 chance alone gives the null. AUC: loss attack, 50 = forgotten images look like unseen ones, above = like
 trained-on ones. Cost: FLOPs over the Original's training. Not ranked: expl., too few
-blocks; unp., other blocks than the rest; fail, a block failed; cust., the user's own hyper-parameters or Original; ref.,
+blocks; unp., other blocks than the rest; fail, a block failed; cust.,
+the user's own hyper-parameters or Original; ref.,
 not a competitor; ctrl., without non-members.""".replace("\n", " ")
 
 
