@@ -23,63 +23,43 @@ def home(path: Path | None) -> Path | None:
     return path and path.expanduser()
 
 
-Results = Annotated[Path, typer.Option(help="Folder for this checkout's own records and leaderboards.", callback=home)]
-Published = Annotated[Path, typer.Option(help="Folder with the published results.", callback=home)]
+def option(text: str) -> Any:
+    """An option with its line of `--help`."""
+    return typer.Option(help=text)
+
+
+def path_option(text: str) -> Any:
+    """The same for a file or folder."""
+    return typer.Option(help=text, callback=home)
+
+
+Text = str | None
+Results = Annotated[Path, path_option("Folder for this checkout's own records and leaderboards.")]
+Published = Annotated[Path, path_option("Folder with the published results.")]
 OWN, PUBLISHED = Path("results/local"), Path("results")
 
 
 @app.command()
 def run(
-    method: Annotated[str, typer.Option(help="Unlearning method; `medsafe list` shows them.")],
-    params: Annotated[
-        str, typer.Option(help="Hyper-parameters of your own, 'lr=0.01 epochs=5'; the row becomes `custom`.")
-    ] = "",
-    preset: Annotated[str, typer.Option(help="Named set of hyper-parameters of the method.")] = "published",
-    plugin: Annotated[Path | None, typer.Option(help="A .py file that holds the method.", callback=home)] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="bloodmini, a MedMNIST name, or the path of an .npz file.")
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder with MedMNIST's .npz files; else they are downloaded.", callback=home)
-    ] = None,
-    arch: Annotated[str | None, typer.Option(help="cnn-small, resnet18-quarter, resnet18 or timm:<name>.")] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(help="cpu, medmnist or salun; '+standard', '+trivialaugment', '+none' set the augmentation."),
-    ] = None,
-    scenario: Annotated[
-        str | None, typer.Option(help="random:0.1, random-iid:0.1, class:3 or ids:FILE (indices of official train).")
-    ] = None,
-    blocks: Annotated[
-        str | None, typer.Option(help="5 (blocks 0-4), 3-5 or 0,2,7: seeded repetitions that all methods share.")
-    ] = None,
-    retrains: Annotated[
-        int | None, typer.Option(help="Reference models retrained without the forget set, for each block.")
-    ] = None,
-    profile: Annotated[
-        str, typer.Option(help="quick (two CPU cores, minutes) or full (a GPU): the defaults of the rest.")
-    ] = "quick",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads; results are bitwise equal at one number only.")
-    ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV split,index,group: images of one patient or volume stay together.", callback=home),
-    ] = None,
-    original: Annotated[
-        Path | None, typer.Option(help="Your own trained model (.safetensors) as Original.", callback=home)
-    ] = None,
-    allow: Annotated[
-        str | None,
-        typer.Option(
-            help="Augmentations that keep the labels of an unknown .npz: 'crop,horizontal,vertical,trivialaugment'."
-        ),
-    ] = None,
-    non_members: Annotated[
-        float, typer.Option(help="Share of official train that no model sees; 0 is the official-accuracy control.")
-    ] = 0.1,
-    attack: Annotated[str | None, typer.Option(help="Backdoor attack; belongs to defences.")] = None,
+    method: Annotated[str, option("Unlearning method; `medsafe list` shows them.")],
+    params: Annotated[str, option("Hyper-parameters of your own, 'lr=0.01 epochs=5'; the row becomes `custom`.")] = "",
+    preset: Annotated[str, option("Named set of hyper-parameters of the method.")] = "published",
+    plugin: Annotated[Path | None, path_option("A .py file that holds the method.")] = None,
+    dataset: Annotated[Text, option("bloodmini, a MedMNIST name, or the path of an .npz file.")] = None,
+    data_root: Annotated[Path | None, path_option("Folder with MedMNIST's files; else they are downloaded.")] = None,
+    arch: Annotated[Text, option("cnn-small, resnet18-quarter, resnet18 or timm:<name>.")] = None,
+    recipe: Annotated[Text, option("cpu, medmnist or salun, and +none, +standard or +trivialaugment.")] = None,
+    scenario: Annotated[Text, option("random:0.1, random-iid:0.1, class:3 or ids:FILE (of official train).")] = None,
+    blocks: Annotated[Text, option("5 (0 to 4), 3-5 or 0,2,7: seeded repetitions that all methods share.")] = None,
+    retrains: Annotated[int | None, option("References retrained without the forget set, for each block.")] = None,
+    profile: Annotated[str, option("quick (two CPU cores) or full (a GPU): the defaults of the rest.")] = "quick",
+    device: Annotated[str, option("auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, option("CPU threads; results are bitwise equal at one number only.")] = None,
+    groups: Annotated[Path | None, path_option("CSV split,index,group: a patient's images stay together.")] = None,
+    original: Annotated[Path | None, path_option("Your own trained model (.safetensors) as Original.")] = None,
+    allow: Annotated[Text, option("For an unknown .npz: crop,horizontal,vertical,trivialaugment keep labels.")] = None,
+    non_members: Annotated[float, option("Share of official train no model sees; 0: accuracy control.")] = 0.1,
+    attack: Annotated[Text, option("Backdoor attack; belongs to defences.")] = None,
     results: Results = OWN,
     published: Published = PUBLISHED,
 ) -> None:
@@ -183,9 +163,7 @@ def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove everything
 @app.command()
 def export(
     run_id: Annotated[str, typer.Argument(help="The run's id, as the last part of its record's file name.")],
-    output: Annotated[Path, typer.Option(help="New folder for the model and its card.", callback=home)] = Path(
-        "export"
-    ),
+    output: Annotated[Path, path_option("New folder for the model and its card.")] = Path("export"),
     results: Results = OWN,
 ) -> None:
     """Write an unlearned model as safetensors, with a card that says where it comes from."""
