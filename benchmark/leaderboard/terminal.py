@@ -21,10 +21,9 @@ In percent. UA: error on the forgotten images; RA, TA: accuracy on the retained 
 forgotten that an attack calls never trained on. Each is best where Retrain is: = matches within 2 points, ≠ differs,
 ? undetermined. Gap: mean distance to Retrain over these four, ± its 95 % interval over blocks; lower is better, and
 chance alone gives the null. AUC: loss attack, 50 = forgotten images look like unseen ones, above = like
-trained-on ones. Cost: FLOPs over the Original's training. Not ranked: expl., too few
-blocks; unp., other blocks than the rest; fail, a block failed; cust.,
-the user's own hyper-parameters or Original; ref.,
-not a competitor; ctrl., without non-members.""".replace("\n", " ")
+trained-on ones. Cost: FLOPs over the Original's training. Not ranked: expl., too few blocks; unp., other blocks than
+the rest; fail, a block failed; cust., the user's own hyper-parameters or Original; ref., not a competitor; ctrl.,
+without non-members.""".replace("\n", " ")
 
 
 def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Table]:
@@ -65,7 +64,8 @@ def _table(title: str, rows: pd.DataFrame) -> Table:
 
 def _add_references(table: Table, rows: pd.DataFrame) -> None:
     """What the methods are measured against, from the row with most blocks."""
-    row = rows.sort_values("blocks", ascending=False, kind="stable").iloc[0]
+    complete = rows[rows["standing"] != "incomplete"]  # the others have no means
+    row = (complete if len(complete) else rows).sort_values("blocks", ascending=False, kind="stable").iloc[0]
     null = f"{_percent(row['avg_gap_null'])} null"
     for label, reference, gap in (("Original", "original", ""), (f"{row['retrains']} Retrains", "retrain", null)):
         values = [_percent(row[f"{reference}_{metric}"]) for metric in HEADLINE]
