@@ -56,6 +56,7 @@ def make_plan(request: Request, store: ArtifactStore, progress: Progress = silen
     """Resolve every name of a request and fix the identity of its runs."""
     profile = get_profile(request.profile)
     plugin = find("unlearning", request.method, request.plugin)
+    plugin.configure(request.preset, request.parameters or {})  # a typo is found out before anything is downloaded
     device = resolve_device(request.device)
     recipe = for_device(get_recipe(request.recipe or profile.recipe), device)
     architecture = request.architecture or profile.architecture

@@ -122,6 +122,8 @@ def resolve_device(text: str) -> torch.device:
         device = torch.device(text)
     except RuntimeError as error:
         raise MedsafeError(f"device '{text}' not understood: write cpu, cuda or cuda:1") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise MedsafeError(f"device '{text}' is not there: torch sees no GPU; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MedsafeError(
+            f"device '{text}' is not there: torch sees {torch.cuda.device_count()} GPUs; use --device cpu"
+        )
     return device

@@ -18,7 +18,7 @@ FAMILY_COLUMNS = {
     "p_vs_finetune": "paired t-test of avg_gap against finetune over blocks, "
     "Holm-adjusted over all ranked rows of the data set and scenario (PROTOCOL 3.3)",
 }
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def leaderboard(records: Iterable[Record]) -> pd.DataFrame:
@@ -107,5 +107,8 @@ def _sortable(value: object) -> float:
 
 
 def _harmless(cell: object) -> object:
-    """Text that a spreadsheet would run as a formula gets a leading apostrophe; numbers stay numbers."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+    """Text on one line, with an apostrophe in front where a spreadsheet would run it; numbers stay numbers."""
+    if not isinstance(cell, str):
+        return cell
+    line = " ".join(cell.splitlines())
+    return f"'{line}" if line.lstrip().startswith(FORMULA_STARTS) else line

@@ -83,7 +83,7 @@ def _cells(row: pd.Series) -> list[str]:
         *(f"{_percent(row[metric])} {MARKS.get(row[f'{metric}_verdict'], ' ')}" for metric in HEADLINE),
         _with_interval(row, "avg_gap"),
         _percent(row["mia_loss_auc"]),
-        _percent(row["flops_share"]),
+        _percent(row["flops_share"], whole_from=0.9995),
     ]
 
 
@@ -93,5 +93,8 @@ def _with_interval(row: pd.Series, name: str) -> str:
     return f"{_percent(row[name])} ±{100 * (row[f'{name}_high'] - row[name]):.1f}"
 
 
-def _percent(value: float) -> str:
-    return "-" if pd.isna(value) else f"{100 * value:.1f}"
+def _percent(value: float, whole_from: float = 1.1) -> str:
+    """Tenths of a percent, but for large values, whose digits would cost the method's name its place."""
+    if pd.isna(value):
+        return "-"
+    return f"{100 * value:.1f}" if value < whole_from else f"{100 * value:.0f}"

@@ -130,7 +130,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     """A folder's manifest; None where there is none, or one that was damaged: scores lie in it and nowhere else."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        whole = manifest.pop("sha256", None) in (None, identity(manifest))  # older ones have none
+        whole = manifest.pop("sha256", None) == identity(manifest)
         return {name: manifest[name] for name in ("key", "metadata", "files")} if whole else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

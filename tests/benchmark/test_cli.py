@@ -453,7 +453,7 @@ PLUGIN = """
 import torch
 from dataclasses import dataclass
 from pathlib import Path
-from benchmark.api import unlearning_method
+from benchmark.api import Diverged, MedsafeError, unlearning_method
 
 calls = []
 
@@ -482,14 +482,14 @@ def plugin(tmp_path):
 
 FAILURES = {
     "raises": ("raise RuntimeError('no idea')", "error", "mine raised RuntimeError: no idea"),
-    "raises in two lines": ("raise RuntimeError('one' + chr(10) + 'two')", "error", "mine raised RuntimeError: one two"),
-    "raises the suite's own error": ("from benchmark.api import MedsafeError; raise MedsafeError('mine')", "error", "Medsafe"),
+    "raises in two lines": ("raise RuntimeError('one' + chr(10) + 'two')", "error", "RuntimeError: one two"),
+    "raises the suite's own error": ("raise MedsafeError('mine')", "error", "mine raised MedsafeError: mine"),
     "raises an error of the disk": ("raise OSError('disk')", "error", "OSError"),
     "returns nothing": ("pass", "error", "returned NoneType, not a model"),
     "returns a number": ("return 3", "error", "returned int, not a model"),
     "returns another net": ("return torch.nn.Linear(2, 2)", "error", "another structure"),
     "sets weights to NaN": (NAN, "diverged", "weights that are not finite"),
-    "says that it diverged": ("from benchmark.api import Diverged; raise Diverged('loss is inf')", "diverged", "loss is inf"),
+    "says that it diverged": ("raise Diverged('loss is inf')", "diverged", "loss is inf"),
 }  # fmt: skip
 
 
@@ -537,7 +537,9 @@ MEDSAFE = [str(Path(sys.executable).with_name("medsafe"))]
 
 def process(*words, cwd, limit=300):
     started = time.monotonic()
-    done = subprocess.run([*MEDSAFE, *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=limit)
+    done = subprocess.run(
+        [*MEDSAFE, *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=limit, check=False
+    )
     return Said(done.returncode, done.stdout, done.stderr), time.monotonic() - started
 
 

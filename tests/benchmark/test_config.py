@@ -138,7 +138,7 @@ def test_a_list_of_blocks_is_taken_as_it_is(blocks):
      "9" * 40, f"0-{'9' * 40}"],
 )  # fmt: skip
 def test_blocks_that_mean_nothing_are_refused_in_one_line(text):
-    with pytest.raises(MedsafeError, match="^blocks '") as error:
+    with pytest.raises(MedsafeError, match=r"^blocks '") as error:
         parse_blocks(text)
     assert text in str(error.value)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment loses nothing that was finished, and leaves nothing half-written to be read."""
+"""SIGKILL at any moment loses no finished run and leaves nothing that a later run would believe."""
 
 import json
 import os
@@ -9,49 +9,108 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from benchmark.store.records import RecordStore
-
-MEDSAFE = Path(sys.executable).with_name("medsafe")
+COMMAND = """
+import sys
+from dataclasses import replace
+from benchmark import cli, training
+training.RECIPES["cpu"] = replace(training.RECIPES["cpu"], epochs=2)
+sys.argv[0] = "medsafe"
+cli.main()
+"""
+"""The real command, but for the length of training."""
 KILLS = 8
+WALL_TIMES = ["seconds", "retrain_seconds"]
 
 
-def command(data: Path, results: Path) -> list[str]:
-    options = {"method": "salun", "dataset": data, "blocks": 6, "retrains": 1, "threads": 1, "results": results}
-    return [str(MEDSAFE), "run", *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+@pytest.fixture
+def start(tiny_npz):
+    """Starts `medsafe run`, four blocks, in a folder with cache and results of its own."""
+
+    def go(folder: Path) -> subprocess.Popen:
+        words = ["run", "--method", "finetune", "--dataset", tiny_npz, "--blocks", 4, "--retrains", 2, "--threads", 1]
+        return subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *map(str, words)],
+            cwd=folder, env=os.environ | {"MEDSAFE_CACHE": str(folder / "cache")}, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    return go
 
 
-def environment(cache: Path) -> dict[str, str]:
-    return os.environ | {"MEDSAFE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+def wait_for_changes(process, folder, count):
+    """Return when the files in cache and results have changed so often, or the process has ended."""
+
+    def names():
+        return [(root, sorted(folders), sorted(files)) for root, folders, files in os.walk(folder)]
+
+    before = names()
+    while process.poll() is None and count:
+        time.sleep(0.002)
+        now = names()
+        count, before = count - (now != before), now
 
 
-def finished(results: Path) -> dict[str, bytes]:
-    """Every record file, which must be whole JSON, and its bytes."""
-    files = {path.name: path.read_bytes() for path in results.rglob("*.json")}
-    assert all(json.loads(content)["status"] == "ok" for content in files.values())
-    return files
+def record_files(folder):
+    """Every JSON file in the results, each of which must parse."""
+    paths = sorted((folder / "results").rglob("*.json"))
+    return {path.relative_to(folder): path.read_bytes() for path in paths if json.loads(path.read_text())}
+
+
+def comparable(content):
+    """A record without what differs between any two runs: when, and how many wall seconds."""
+    record = json.loads(content)
+    del record["created"], record["cost"]["retrain_seconds"]
+    for cost in (record["cost"], record["cost"]["original"]):
+        del cost["seconds"]
+    return record
+
+
+def rows(folder):
+    table = pd.read_csv(folder / "results" / "local" / "leaderboards" / "unlearning.csv")
+    return table.drop(columns=WALL_TIMES)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=250)
+    assert process.returncode == 0, output
+    return output
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_kills_at_random_moments_lose_no_finished_run_and_change_no_number(tiny_npz, tmp_path):
-    moments, killed, calm = random.Random(0), tmp_path / "killed", tmp_path / "calm"
-    known: dict[str, bytes] = {}
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            command(tiny_npz, killed), env=environment(tmp_path / "cache"), stdout=subprocess.DEVNULL
-        )
-        time.sleep(moments.uniform(3, 12))  # starting takes about four seconds, a block as long again
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        present = finished(killed)
-        assert known.items() <= present.items()
-        known = present
-    for folder, cache in ((killed, "cache"), (calm, "another-cache")):
-        subprocess.run(command(tiny_npz, folder), env=environment(tmp_path / cache), check=True, capture_output=True)
+def test_killing_a_run_at_any_moment_loses_no_finished_run_and_changes_no_result(start, tmp_path):
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    calm.mkdir()
+    killed.mkdir()
+    finish(start(calm))
+    reference = record_files(calm)
+    assert len(reference) == 4
 
-    assert known.items() <= finished(killed).items()
-    assert [r["metrics"] for r in RecordStore(killed)] == [r["metrics"] for r in RecordStore(calm)]
-    assert not list((tmp_path / "cache").glob("*.tmp"))  # what a kill left behind is cleared by whoever comes next
-    assert len(finished(killed)) == 6
+    moments, finished, kills = random.Random(20), {}, 0
+    for _ in range(KILLS):
+        process = start(killed)
+        wait_for_changes(process, killed, moments.randint(4, 24))
+        time.sleep(moments.uniform(0, 0.03))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+        found = record_files(killed)
+        assert {path: found.get(path) for path in finished} == finished, "a finished record was lost or changed"
+        finished = found
+        for path, content in found.items():
+            assert comparable(content) == comparable(reference[path])
+
+    assert kills > KILLS / 2, "most came too late to tell anything"
+    output = finish(start(killed))
+    assert f"{4 - len(finished)} of 4 runs computed, {len(finished)} already recorded" in output
+    found = record_files(killed)
+    assert found.items() >= finished.items()
+    assert {path: comparable(content) for path, content in found.items()} == {
+        path: comparable(content) for path, content in reference.items()
+    }
+    pd.testing.assert_frame_equal(rows(killed), rows(calm), check_exact=True)
+    leftovers = [path for path in (killed / "cache").iterdir() if path.suffix == ".tmp"]
+    assert leftovers == []

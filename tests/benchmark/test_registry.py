@@ -160,7 +160,7 @@ def test_a_file_that_is_not_there_or_no_python_file_is_refused(tmp_path):
 def test_a_name_that_is_taken_is_refused_whoever_is_asked_for(plugin_file):
     path = plugin_file(PLUGIN.format(name="salun"))
     for asked in ("salun", "finetune"):
-        with pytest.raises(MedsafeError, match="the name 'salun' of '.*' is taken"):
+        with pytest.raises(MedsafeError, match=r"the name 'salun' of '.*' is taken"):
             find("unlearning", asked, path)
 
 
@@ -266,7 +266,7 @@ def test_a_method_whose_own_values_cannot_be_recorded_is_refused_in_one_line(plu
 
 def test_a_preset_with_a_field_that_does_not_exist_is_refused_in_one_line(plugin_file):
     plugin = find("unlearning", "mine", plugin_file(PLUGIN.format(name="mine").replace('{"lr"', '{"speed"')))
-    with pytest.raises(MedsafeError, match="^mine: .*'speed'") as error:
+    with pytest.raises(MedsafeError, match=r"^mine: .*'speed'") as error:
         plugin.configure("gentle", {})
     one_line(error)
 

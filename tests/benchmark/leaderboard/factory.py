@@ -39,7 +39,8 @@ def make_record(method="finetune", block=0, *, status="ok", reason=None, retrain
         },
         "scenario": "random:0.1",
         "method": {
-            "kind": "unlearning", "name": method, "version": "1", "preset": "published", "hyperparameters": {"lr": 0.01},
+            "kind": "unlearning", "name": method, "version": "1", "preset": "published",
+            "hyperparameters": {"lr": 0.01},
         },
         "block": block,
         "retrains": retrains,
@@ -53,7 +54,10 @@ def make_record(method="finetune", block=0, *, status="ok", reason=None, retrain
         "status": status,
         "reason": reason,
         "declarations": {
-            name: {"title": title, "direction": "retrain", "range": [0, 1], "version": 1, "unit": "fraction", "target": None}
+            name: {
+                "title": title, "direction": "retrain", "range": [0, 1], "version": 1, "unit": "fraction",
+                "target": None,
+            }
             for name, title in DECLARED.items()
         },
         "classes": ["basophil", "platelet"],
@@ -72,7 +76,8 @@ def make_record(method="finetune", block=0, *, status="ok", reason=None, retrain
             },
             "sizes": {"forget": 24, "retain": 216, "non_members": 24, "test": 80, "test_deduplicated": 80,
                       "test_forgotten_class": 0},
-            "artifacts": {"model": "m" * 64, "original": "o" * 64} | {f"retrain {k}": "r" * 64 for k in range(retrains)},
+            "artifacts": {"model": "m" * 64, "original": "o" * 64}
+            | {f"retrain {k}": "r" * 64 for k in range(retrains)},
             "metrics": scores(f"{method}/{block}", error),
             "unresolved": dict(UNRESOLVED),
             "references": {
@@ -99,4 +104,4 @@ def scores(seed, error=0.0):
     """Scores of one model: the same seed, the same scores."""
     rng = np.random.default_rng(list(seed.encode()))
     values = {name: float(np.clip(rng.normal(0.6 + error, 0.05), 0, 1)) for name in DECLARED}
-    return values | {name: None for name in UNRESOLVED} | {"sensitivity": [values["sensitivity"], None]}
+    return values | dict.fromkeys(UNRESOLVED) | {"sensitivity": [values["sensitivity"], None]}

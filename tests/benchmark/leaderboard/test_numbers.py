@@ -147,10 +147,8 @@ def test_the_verdict_follows_from_two_intervals_of_the_signed_difference(differe
     row = exact(differences)
     if len(differences) == 10:
         centre, narrow, wide = mean(differences), half_width(differences, T_90_OF_10), half_width(differences)
-        if -0.02 <= centre - narrow and centre + narrow <= 0.02:
-            expected = "matches"
-        else:
-            expected = "differs" if abs(centre) > wide else "undetermined"
+        certain = "differs" if abs(centre) > wide else "undetermined"
+        expected = "matches" if abs(centre) + narrow <= 0.02 else certain
     else:
         expected = "undetermined"
     assert row["ua_verdict"] == verdict == expected
