@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import uuid
 from pathlib import Path
 
 from benchmark.errors import MedsafeError
@@ -48,10 +49,12 @@ def export_model(run_id: str, records: RecordStore, store: ArtifactStore, output
         )
     if output.exists():
         raise MedsafeError(f"output folder '{output}' exists: choose another with --output")
-    output.mkdir(parents=True)
-    shutil.copyfile(artifact / "model.safetensors", output / "model.safetensors")
-    write_atomically(output / "record.json", json.dumps(record, indent=1, sort_keys=True).encode())
-    write_atomically(output / "README.md", _card(record).encode())
+    aside = output.with_name(f".{output.name}.{uuid.uuid4().hex}.tmp")
+    aside.mkdir(parents=True)
+    shutil.copyfile(artifact / "model.safetensors", aside / "model.safetensors")
+    write_atomically(aside / "record.json", json.dumps(record, indent=1, sort_keys=True).encode())
+    write_atomically(aside / "README.md", _card(record).encode())
+    aside.replace(output)
     return output / "model.safetensors"
 
 

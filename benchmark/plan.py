@@ -70,6 +70,10 @@ def make_plan(request: Request, store: ArtifactStore, progress: Progress = silen
     original_sha256 = checkpoint_sha256(request.original) if request.original else None
     dataset, data, scenario, splits = _data(request, request.scenario or profile.scenario)
     make_augmentation(recipe.augmentation, dataset.allowed)
+    if len(splits.validation) < 2:
+        raise MedsafeError(
+            f"data set '{dataset.name}' has {len(splits.validation)} validation images left: at least 2 are needed"
+        )
     rows = draw_forget(scenario, dataset, splits, seed=0)  # an empty or total forget set is an error before training
     method = plugin.configure(request.preset, request.parameters or {}, (len(rows.forget), len(rows.retain)))
     bench = Workbench(

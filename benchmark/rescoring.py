@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record, RecordStore
-from benchmark.tracks.unlearning import declarations, score
-from metrics.unlearning import METRICS
+from benchmark.tracks.unlearning import declarations, has_present_metrics, score
 
 
 def rescore(records: RecordStore, store: ArtifactStore) -> Iterator[tuple[Record, str]]:
@@ -13,9 +12,8 @@ def rescore(records: RecordStore, store: ArtifactStore) -> Iterator[tuple[Record
 
     One without scores gets the versions alone: left behind, it would part from its row, which then looked complete.
     """
-    present = {name: info.version for name, info in METRICS.items()}
     for record in records:
-        if {name: info["version"] for name, info in record["declarations"].items()} == present:
+        if has_present_metrics(record):
             yield record, "up to date"
             continue
         if record["status"] != "ok":

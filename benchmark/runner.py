@@ -44,7 +44,7 @@ def run(
     records.check_writable()
     for spec in plan.specs:
         known = records.read(asdict(spec), spec.id)
-        if known is not None and known["status"] in FINAL:
+        if known is not None and known["status"] in FINAL and unlearning.has_present_metrics(known):
             yield Outcome(known, reused=True)
             continue
         record = execute(plan, spec)
@@ -57,8 +57,8 @@ def execute(plan: Plan, spec: RunSpec) -> Record:
     record = _blank(plan, spec)
     try:
         block = unlearning.prepare(plan.bench, plan.scenario, spec.block, spec.retrains)
-        model = unlearning.unlearn(plan.bench, spec.method, plan.method, block)
         record["notes"] += block.rows.notes
+        model = unlearning.unlearn(plan.bench, spec.method, plan.method, block)
         record |= _scored(plan, block, model)
     except (MedsafeError, OSError):
         raise

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Computes the published results anew, into results/local; `medsafe publish` copies them here. Stops and resumes anywhere.
+# Computes the published results anew, into results/local; `medsafe publish` copies them here. Stops and resumes anywhere;
+# `make bench` has set up .venv before.
 # DATA_ROOT is a folder with the official pneumoniamnist.npz; without it the file is downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import api, models, seeding, training
-from benchmark.data import augment, trivialaugment
+from benchmark.data import augment, duplicates, groups, scenarios, splits, trivialaugment, units
 from benchmark.registry import find, names
-from metrics import accuracy, membership, sampling
+from metrics import accuracy, checks, membership, sampling, unlearning
 from metrics.unlearning import METRICS
 
 FILE = Path(__file__).parent / "versions.json"
@@ -38,10 +38,11 @@ def present() -> dict[str, list[object]]:
         plugin = find("unlearning", name)
         own = [sys.modules[cls.__module__] for cls in plugin.cls.__mro__ if cls.__module__.startswith("methods.")]
         found[f"method {name}"] = [plugin.info.version, fingerprint(*own)]
-    loop = (training, models, augment, trivialaugment, seeding, api.Split, api.steps_per_epoch, api.derive_seed)
+    drawn = (splits, scenarios, units, duplicates, groups)
+    loop = (*drawn, training, models, augment, trivialaugment, seeding, api.Split, api.steps_per_epoch, api.derive_seed)
     found["training loop"] = [training.VERSION, fingerprint(*loop)]
     versions = {name: info.version for name, info in METRICS.items()}
-    found["metrics"] = [versions, fingerprint(accuracy, membership, sampling)]
+    found["metrics"] = [versions, fingerprint(accuracy, membership, sampling, checks, unlearning)]
     return found
 
 

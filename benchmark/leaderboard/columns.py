@@ -80,7 +80,11 @@ def _aggregates() -> Iterator[Column]:
         "mean |method - Retrain| over the headline metrics; lower is better, the null is the floor",
         lambda g: _mean(g.average_gap),
     )
-    yield Column("avg_gap_low", "lower end of its 95 % t-interval over blocks", lambda g: _interval(g.average_gap)[0])
+    yield Column(
+        "avg_gap_low",
+        "lower end of its 95 % t-interval over blocks, conditional on the fixed split",
+        lambda g: _interval(g.average_gap)[0],
+    )
     yield Column("avg_gap_high", "upper end", lambda g: _interval(g.average_gap)[1])
     yield Column(
         "avg_gap_null", "the same between Retrains: what chance alone gives", lambda g: _mean(g.null_average_gap)
@@ -104,7 +108,7 @@ def _detailed(info: MetricInfo) -> Iterator[Column]:
     yield Column(name, info.description, lambda g: _mean(g.values(name)))
     yield Column(
         f"{name}_low",
-        f"lower end of the 95 % t-interval of {title} over blocks",
+        f"lower end of the 95 % t-interval of {title} over blocks, conditional on the fixed split; may leave [0, 1]",
         lambda g: _interval(g.values(name))[0],
     )
     yield Column(f"{name}_high", "upper end", lambda g: _interval(g.values(name))[1])

@@ -57,31 +57,34 @@ def documentation() -> str:
 def _family(groups: list[Group], p_values: Mapping[Group, float]) -> list[dict[str, Cell]]:
     """The rows of one setting in order; those that may be ranked and have the same blocks get their place."""
     rows = [{column.name: column.produce(group) for column in columns()} for group in groups]
-    paired = _paired_blocks(groups)
+    paired = _paired(groups)
     for row, group in zip(rows, groups, strict=True):
         row["p_vs_finetune"] = p_values.get(group)
-        if row["standing"] == "ranked" and group.blocks != paired:
+        if row["standing"] == "ranked" and group not in paired:
             row["standing"] = "unpaired"
     rows.sort(key=lambda row: (row["standing"] != "ranked", _sortable(row["avg_gap"]), row["method"]))
-    for place, row in enumerate((row for row in rows if row["standing"] == "ranked"), start=1):
-        row["rank"] = place
+    gaps = [round(_sortable(row["avg_gap"]), 6) for row in rows if row["standing"] == "ranked"]
+    for row, gap in zip(rows, gaps, strict=False):  # the ranked rows come first
+        row["rank"] = 1 + gaps.index(gap)  # equal gaps share a place
     return rows
 
 
-def _paired_blocks(groups: list[Group]) -> list[int]:
-    """The blocks that most of a setting's ranked rows have: only on these are they compared (PROTOCOL 1.1)."""
-    counts = Counter(tuple(group.blocks) for group in groups if group.standing == "ranked")
+def _paired(groups: list[Group]) -> list[Group]:
+    """The rows that may be ranked and share the blocks that most of these have: only they compare (PROTOCOL 1.1)."""
+    ranked = [group for group in groups if group.standing == "ranked"]
+    counts = Counter(tuple(group.blocks) for group in ranked)
     best = max(counts, key=lambda blocks: (counts[blocks], len(blocks))) if counts else ()
-    return list(best)
+    return [group for group in ranked if tuple(group.blocks) == best]
 
 
 def _tests(settings: list[list[Group]]) -> dict[Group, float]:
     """Adjusted p-values against `finetune`, one family per data set x scenario (PROTOCOL 3.3)."""
     tests = defaultdict(list)
     for groups in settings:
-        base = max((g for g in groups if _is_base(g)), key=lambda g: int(g.spec["method"]["version"]), default=None)
-        for group in groups:
-            if base is not None and group is not base and _comparable(group, base):
+        ranked = _paired(groups)
+        base = max((g for g in ranked if _is_base(g)), key=lambda g: int(g.spec["method"]["version"]), default=None)
+        for group in ranked:
+            if base is not None and group is not base and group.headline == base.headline:
                 p_value = paired_t(_gap_of(group), _gap_of(base))
                 tests[group.spec["data"]["sha256"], group.spec["scenario"]].append((group, p_value))
     families_of_tests = [(zip(*tested, strict=True)) for tested in tests.values()]
@@ -91,11 +94,7 @@ def _tests(settings: list[list[Group]]) -> dict[Group, float]:
 def _is_base(group: Group) -> bool:
     method = group.spec["method"]
     built_in = str(method["version"]).isdigit()
-    return built_in and group.standing == "ranked" and (method["name"], method["preset"]) == ("finetune", "published")
-
-
-def _comparable(group: Group, base: Group) -> bool:
-    return group.standing == "ranked" and (group.blocks, group.headline) == (base.blocks, base.headline)
+    return built_in and (method["name"], method["preset"]) == ("finetune", "published")
 
 
 def _gap_of(group: Group) -> Floats:

@@ -19,11 +19,11 @@ SHORT = {
 LEGEND = """\
 In percent. UA: error on the forgotten images; RA, TA: accuracy on the retained and the test images; MIA: share of the
 forgotten that an attack calls never trained on. Each is best where Retrain is: = matches within 2 points, ≠ differs,
-? undetermined. Gap: mean distance to Retrain over these four, ± its 95 % interval over blocks; lower is better, and
-chance alone gives the null. AUC: loss attack, 50 = forgotten images look like unseen ones, above = like
-trained-on ones. Cost: FLOPs over the Original's training. Not ranked: expl., too few blocks; unp., other blocks than
-the rest; fail, a block failed; cust., the user's own hyper-parameters or Original; ref., not a competitor; ctrl.,
-without non-members.""".replace("\n", " ")
+? undetermined. Gap: mean distance to Retrain over these four, ± its 95 % interval over blocks of one fixed split; lower
+is better, and chance alone gives the null. AUC: loss attack; above Retrain's, forgotten images still look trained-on,
+below it they were forgotten too much. Cost: FLOPs over the Original's training. Not ranked: expl., too few blocks;
+unp., other blocks than the rest; fail, a block failed; cust., the user's own hyper-parameters or Original; ref., not a
+competitor; ctrl., without non-members.""".replace("\n", " ")
 
 
 def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Table]:

@@ -50,9 +50,10 @@ class Workbench:
 
     @property
     def compute(self) -> str:
-        """Part of every artifact's key: bits depend on torch, the kind of device, and on a CPU its threads."""
-        threads = "" if self.device.type == "cuda" else f"-{torch.get_num_threads()}"
-        return f"{self.device.type}{threads} torch-{torch.__version__}"
+        """Part of every artifact's key: bits depend on torch, the device, and on a CPU its threads."""
+        gpu = self.device.type == "cuda"
+        where = torch.cuda.get_device_name(self.device) if gpu else f"{self.device.type}-{torch.get_num_threads()}"
+        return f"{where} torch-{torch.__version__}"
 
     def split(self, rows: np.ndarray, *seed: str | int) -> Split:
         """The images of these rows as a split of their own, served under the recipe's augmentation."""

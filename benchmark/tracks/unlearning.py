@@ -108,6 +108,13 @@ def declarations() -> dict[str, dict[str, Any]]:
     }
 
 
+def has_present_metrics(record: Record) -> bool:
+    """Whether a record was scored by the metrics of today; if not, running it again finds its models in the cache."""
+    return {name: info["version"] for name, info in record["declarations"].items()} == {
+        name: info.version for name, info in METRICS.items()
+    }
+
+
 def _row_sets(splits: ScoredSplits) -> dict[str, np.ndarray]:
     return {name: rows for name, rows in vars(splits).items() if isinstance(rows, np.ndarray)}
 

@@ -18,8 +18,10 @@ from benchmark.models import build_model
 from benchmark.plan import Request, make_plan
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.tracks import unlearning
-from benchmark.tracks.models import predictions_of
+from benchmark.tracks.models import _BestEpoch, predictions_of
+from benchmark.training import predict
 from methods.unlearning.retrain import Retrain
+from metrics.accuracy import macro_auc
 from metrics.unlearning import METRICS
 from tests.helpers import same_bits
 
@@ -183,6 +185,19 @@ def test_without_non_members_the_best_validation_epoch_counts_and_membership_is_
     assert record["metrics"]["mia_svc"] is None
     assert "mia_loss_auc" in record["unresolved"]
     assert record["metrics"]["macro_auc"] is not None
+
+
+def test_the_control_keeps_the_epoch_with_the_best_validation_auc(plan):
+    made = plan(non_member_share=0.0).bench
+    rows = made.validation_rows(None)
+    images, labels = made.images[rows], made.dataset.labels.numpy()[rows]
+    best = _BestEpoch(images, labels)
+    models = [made.fresh_model("candidate", seed) for seed in range(4)]
+    values = [macro_auc(predict(model, images).numpy(), labels) for model in models]
+    for model in models:
+        best(model)
+    assert same_bits(best.state, models[values.index(max(values))].state_dict())
+    assert best.auc == max(values)
 
 
 def test_a_method_that_diverges_is_a_record_and_the_next_block_goes_on(bench):
