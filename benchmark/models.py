@@ -73,6 +73,23 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
+INSERTION_POINTS = {
+    "cnn-small": "network.8",  # the last convolution, as in a VGG
+    "resnet18-quarter": "network.11",  # pooling: behind the last stage
+    "resnet18": "network.11",
+}
+"""In front of which module a layer sees an architecture's late feature maps (n, channels, height, width)."""
+
+
+def insertion_point(name: str, model: nn.Module) -> str | None:
+    """The architecture's entry; else the last convolution with a window, other than the stem; else None."""
+    if name in INSERTION_POINTS:
+        return INSERTION_POINTS[name]
+    convolutions = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    windows = [path for path, module in convolutions[1:] if max(module.kernel_size) > 1]
+    return windows[-1] if windows else None
+
+
 def check_architecture(name: str) -> None:
     """Raise MedsafeError unless `build_model` knows the name."""
     if name.startswith("timm:"):

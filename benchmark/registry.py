@@ -20,11 +20,17 @@ from benchmark.api import PluginInfo
 from benchmark.config import canonical_json
 from benchmark.errors import MedsafeError, unknown
 
-BUILT_IN = {"unlearning": "methods.unlearning"}
-"""Kind -> the package whose modules are named after the plugins they hold."""
+BUILT_IN = {"unlearning": "methods.unlearning", "defenses": "methods.defenses", "attacks": "attacks"}
+"""Kind -> the package whose modules are named after the plugins they hold; names that start with _ are helpers."""
+WORDS = {"unlearning": "unlearning method", "defenses": "defence", "attacks": "attack"}
+"""What a plugin of a kind is called in a message."""
+MARKERS = {
+    "unlearning": "unlearning_method", "defenses": "backdoor_defense or @training_defense", "attacks": "backdoor_attack"
+}  # fmt: skip
+"""The decorators of each kind."""
 
 
-LOWEST = {"epochs": 1, "batch_size": 1, "lr": 0, "momentum": 0, "weight_decay": 0}
+LOWEST = {"epochs": 1, "batch_size": 1, "rounds": 1, "lr": 0, "momentum": 0, "weight_decay": 0}
 """Smallest values of hyper-parameters that mean the same in every method: found out before anything is trained."""
 
 
@@ -42,13 +48,13 @@ class Plugin:
         """What a record pins: the declared version, with the file's hash for a plugin that is not built in."""
         return str(self.info.version) if self.source == "built-in" else f"{self.info.version}+{self.source}"
 
-    def configure(self, preset: str, parameters: dict[str, str], sizes: tuple[int, int] | None = None) -> Any:
+    def configure(self, preset: str, parameters: dict[str, str], sizes: tuple[int, ...] | None = None) -> Any:
         """The method with a preset's hyper-parameters, and the user's own on top, given as text.
 
         Args:
             preset: one of the plugin's.
             parameters: name -> value as text.
-            sizes: forget and retain images, which the preset `scaled` needs.
+            sizes: forget and retain images, or the defender's images, which the preset `scaled` needs.
 
         Raises:
             MedsafeError: no such preset or hyper-parameter, or a value of the wrong type.
@@ -60,7 +66,9 @@ class Plugin:
         chosen = dict(self.info.presets[preset])
         if preset == "scaled" and sizes is not None and self.info.source_sizes is not None:
             published = self.cls()
-            chosen["lr"] = published.lr * published.updates(*self.info.source_sizes) / published.updates(*sizes)
+            factor = published.updates(*self.info.source_sizes) / published.updates(*sizes)
+            rates = [field for field in fields if field == "lr" or field.endswith("_lr")]
+            chosen |= {rate: getattr(published, rate) * factor for rate in rates}
         for name, text in parameters.items():
             if name not in fields:
                 raise unknown(f"hyper-parameter of {self.info.name}", name, fields)
@@ -85,7 +93,7 @@ def find(kind: str, name: str, file: Path | None = None) -> Plugin:
     """
     sources = _sources(kind, file)
     if name not in sources:
-        raise unknown(f"{kind} method", name, sources)
+        raise unknown(WORDS[kind], name, sources)
     return sources[name]()
 
 
@@ -97,13 +105,14 @@ def names(kind: str) -> list[str]:
 def _sources(kind: str, file: Path | None) -> dict[str, Callable[[], Plugin]]:
     """Name -> how to load it. A name that two sources claim is an error, whoever asks."""
     if kind not in BUILT_IN:
-        raise unknown("kind of method", kind, BUILT_IN)
+        raise unknown("kind of plugin", kind, BUILT_IN)
     package = importlib.import_module(BUILT_IN[kind])
     sources: dict[str, Callable[[], Plugin]] = {
         module.name: lambda module=module: _only(  # type: ignore[misc]
             importlib.import_module(f"{BUILT_IN[kind]}.{module.name}"), kind, module.name, "built-in"
         )
         for module in pkgutil.iter_modules(package.__path__)
+        if not module.name.startswith("_")
     }
     for point in importlib.metadata.entry_points(group=f"medsafe.{kind}"):
         _claim(sources, point.name, f"entry point '{point.value}'")
@@ -134,7 +143,7 @@ def _plugins_of(module: ModuleType, kind: str) -> dict[str, type]:
 def _only(module: ModuleType, kind: str, name: str, source: str) -> Plugin:
     found = _plugins_of(module, kind)
     if name not in found:
-        raise MedsafeError(f"module '{module.__name__}' marks no {kind} method '{name}'")
+        raise MedsafeError(f"module '{module.__name__}' marks no {WORDS[kind]} '{name}'")
     return _checked(found[name], source)
 
 
@@ -145,7 +154,7 @@ def _from_entry_point(point: importlib.metadata.EntryPoint, kind: str) -> Plugin
         raise MedsafeError(f"plugin '{point.name}' is unavailable: {type(error).__name__}: {error}") from error
     info = getattr(cls, "plugin_info", None)
     if not isinstance(info, PluginInfo) or (info.kind, info.name) != (kind, point.name):
-        raise MedsafeError(f"entry point '{point.name}' is no {kind} method of that name: mark its class with one")
+        raise MedsafeError(f"entry point '{point.name}' is no {WORDS[kind]} of that name: mark its class with one")
     distribution = point.dist.metadata["Name"] if point.dist else point.value
     return _checked(cls, f"{distribution}-{point.dist.version if point.dist else 0}")
 
@@ -167,7 +176,7 @@ def _from_file(file: Path, kind: str) -> list[Plugin]:
         raise MedsafeError(f"plugin file '{file}' cannot be imported: {type(error).__name__}: {error}") from error
     found = _plugins_of(module, kind)
     if not found:
-        raise MedsafeError(f"plugin file '{file}' marks no {kind} method: decorate a class with @{kind}_method(...)")
+        raise MedsafeError(f"plugin file '{file}' marks no {WORDS[kind]}: decorate a class with @{MARKERS[kind]}(...)")
     return [_checked(cls, digest) for cls in found.values()]
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.api import Diverged, MedsafeError, Progress, Recipe, Split, T, unknown
+from benchmark.api import Diverged, MedsafeError, Progress, Recipe, Split, unknown
+from benchmark.contracts.common import T
 
 VERSION = 1
 """Raised with every change of what the loop computes; part of every model's identity."""
@@ -48,9 +49,13 @@ def train(
     *,
     progress: Progress = silent,
     description: str = "training",
+    before_step: Callable[[nn.Module], None] | None = None,
     after_epoch: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
     """Train in place with cross-entropy for the recipe's epochs; the last state is the result (PROTOCOL 1.2).
+
+    `before_step` is an attacker's: it is called before each optimiser step, and the model is in training mode again
+    afterwards.
 
     Raises:
         Diverged: the mean loss of an epoch is not finite.
@@ -61,6 +66,9 @@ def train(
         model.train()
         total = torch.zeros((), device=split.labels.device)
         for images, labels in split.batches(recipe.batch_size, epochs=1):
+            if before_step is not None:
+                before_step(model)
+                model.train()
             with autocast(images, recipe):
                 loss = cross_entropy(model(images), labels)
             optimizer.zero_grad(set_to_none=True)

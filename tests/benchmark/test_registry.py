@@ -99,7 +99,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_or_all(asked, answer):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(MedsafeError, match="unknown kind of method 'unlearnin': did you mean 'unlearning'"):
+    with pytest.raises(MedsafeError, match="unknown kind of plugin 'unlearnin': did you mean 'unlearning'"):
         names("unlearnin")
 
 

@@ -1,0 +1,1 @@
+"""Backdoor defences: one file each; the name of the file is the name of the defence."""
