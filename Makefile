@@ -10,7 +10,10 @@
 #? ARCH       architecture: cnn-small, resnet18-quarter, resnet18, timm:NAME
 #? RECIPE     training recipe: cpu, medmnist, salun
 #? SCENARIO   what is forgotten: random:SHARE, random-iid:SHARE, class:NUMBER, ids:FILE
-#? ATTACK     backdoor attack
+#? ATTACK     backdoor attack, for a defence: badnets, blended, ...; clean is the control
+#? ATTACK_PARAMS  its hyper-parameters: "ratio=0.05"
+#? ATTACK_PRESET  which of its sets of hyper-parameters
+#? POOL       the defender's clean images: reserved, reserved:50, seen
 #? BLOCKS     how many repetitions with seeds of their own
 #? PROFILE    how large a run: quick, full
 #? DEVICE     cpu, cuda, ...
@@ -35,7 +38,8 @@ option = $(if $(value $(1)), --$(2) $(call quote,$(value $(1))))
 run_options = $(call option,METHOD,method)$(call option,PARAMS,params)$(call option,PRESET,preset)$(call \
 	option,PLUGIN,plugin)$(call option,DATASET,dataset)$(call option,DATA_ROOT,data-root)$(call \
 	option,ARCH,arch)$(call option,RECIPE,recipe)$(call option,SCENARIO,scenario)$(call \
-	option,ATTACK,attack)$(call option,BLOCKS,blocks)$(call option,PROFILE,profile)$(call \
+	option,ATTACK,attack)$(call option,ATTACK_PARAMS,attack-params)$(call \
+	option,ATTACK_PRESET,attack-preset)$(call option,POOL,pool)$(call option,BLOCKS,blocks)$(call option,PROFILE,profile)$(call \
 	option,DEVICE,device)$(call option,RESULTS,results)
 
 .DEFAULT_GOAL := help

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.api import Diverged
+from benchmark.contracts.insertion import insertions_of, rebuild
 from benchmark.training import predict
 
 TOLERANCE = 1e-3
@@ -19,7 +20,8 @@ def check_model(model: object, reference: nn.Module, images: Tensor) -> nn.Modul
 
     Args:
         model: what the method returned.
-        reference: a fresh model of the same architecture; the state dicts must agree in names and shapes.
+        reference: a fresh model of the same architecture; with the layers that the method has inserted, the state
+            dicts must agree in names and shapes.
         images: uint8 (n, channels, height, width), a few hundred to compare batch sizes on.
 
     Raises:
@@ -29,6 +31,7 @@ def check_model(model: object, reference: nn.Module, images: Tensor) -> nn.Modul
     """
     if not isinstance(model, nn.Module):
         raise BrokenMethod(f"returned {type(model).__name__}, not a model")
+    reference = _with_insertions(reference, model)
     expected = {name: tensor.shape for name, tensor in reference.state_dict().items()}
     found = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if found != expected:
@@ -43,6 +46,13 @@ def check_model(model: object, reference: nn.Module, images: Tensor) -> nn.Modul
             "returned a model whose weights alone give other logits: something is left in a hook or a layer"
         )
     return reference
+
+
+def _with_insertions(reference: nn.Module, model: nn.Module) -> nn.Module:
+    try:
+        return rebuild(reference, insertions_of(model))
+    except AttributeError as error:
+        raise BrokenMethod("returned a model with a layer inserted where its architecture has no module") from error
 
 
 def _check_batches(model: nn.Module, images: Tensor) -> Tensor:

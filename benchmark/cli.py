@@ -13,7 +13,7 @@ from benchmark.errors import MedsafeError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
-    help="Did a medical image classifier really forget? Benchmarks of machine unlearning on MedMNIST.",
+    help="Did a medical image classifier really forget, was a poisoned one really cleaned? Benchmarks on MedMNIST.",
 )  # fmt: skip
 console = Console(highlight=False, emoji=False)
 
@@ -41,7 +41,7 @@ OWN, PUBLISHED = Path("results/local"), Path("results")
 
 @app.command()
 def run(
-    method: Annotated[str, option("Unlearning method; `medsafe list` shows them.")],
+    method: Annotated[str, option("Unlearning method or backdoor defence; `medsafe list` shows them.")],
     params: Annotated[str, option("Hyper-parameters of your own, 'lr=0.01 epochs=5'; the row becomes `custom`.")] = "",
     preset: Annotated[str, option("Named set of hyper-parameters of the method.")] = "published",
     plugin: Annotated[Path | None, path_option("A .py file that holds the method.")] = None,
@@ -59,7 +59,11 @@ def run(
     original: Annotated[Path | None, path_option("Your own trained model (.safetensors) as Original.")] = None,
     allow: Annotated[Text, option("For an unknown .npz: crop,horizontal,vertical,trivialaugment keep labels.")] = None,
     non_members: Annotated[float, option("Share of official train no model sees; 0: accuracy control.")] = 0.1,
-    attack: Annotated[Text, option("Backdoor attack; belongs to defences.")] = None,
+    attack: Annotated[Text, option("Backdoor attack that a defence is run against; `clean` is the control.")] = None,
+    attack_params: Annotated[str, option("The attack's hyper-parameters, 'ratio=0.05'.")] = "",
+    attack_preset: Annotated[str, option("Named set of hyper-parameters of the attack.")] = "published",
+    attack_plugin: Annotated[Path | None, path_option("A .py file that holds the attack.")] = None,
+    pool: Annotated[Text, option("The defender's clean images: reserved, reserved:50, seen or seen:50.")] = None,
     results: Results = OWN,
     published: Published = PUBLISHED,
 ) -> None:
@@ -70,14 +74,11 @@ def run(
     from benchmark.store.artifacts import ArtifactStore, default_cache
     from benchmark.store.records import RecordStore
 
-    if attack is not None:
-        raise MedsafeError(
-            f"attack '{attack}' goes with a backdoor defence, and '{method}' is an unlearning method: leave it out"
-        )
     _set_threads(threads)
     request = Request(
         method, profile, dataset, data_root, arch, recipe, scenario, blocks, retrains, preset, parse_parameters(params),
         plugin, groups, original, tuple(allow.replace(",", " ").split()) if allow else None, non_members, device,
+        attack, attack_preset, parse_parameters(attack_params), attack_plugin, pool,
     )  # fmt: skip
     outcomes = []
     for outcome in run(request, ArtifactStore(default_cache()), RecordStore(results), progress=progress):
@@ -102,10 +103,13 @@ def list_() -> None:
 
     rows = {
         "unlearning methods": names("unlearning"),
+        "backdoor defences": names("defenses"),
+        "backdoor attacks": names("attacks"),
         "data sets": dataset_names(),
         "architectures": [*ARCHITECTURES, "timm:<name>"],
         "recipes": list(RECIPES),
         "scenarios": ["random:0.1", "random-iid:0.1", "class:3", "ids:FILE"],
+        "pools": ["reserved", "reserved:50", "seen"],
         "profiles": list(PROFILES),
     }
     for title, entries in rows.items():
@@ -142,6 +146,34 @@ def publish(results: Results = OWN, published: Published = PUBLISHED) -> None:
     copied = [target.write(record) for record in source if record["spec"]["method"]["preset"] != "custom"]
     _rebuild(published)
     say(f"{len(copied)} records published to {published}, failed runs among them; custom rows stay behind")
+
+
+@app.command()
+def gallery(
+    dataset: Annotated[str, option("As for `medsafe run`.")] = "bloodmini",
+    data_root: Annotated[Path | None, path_option("Folder with MedMNIST's files.")] = None,
+    arch: Annotated[Text, option("Network that learned triggers are trained on.")] = None,
+    attack: Annotated[Text, option("One attack; by default all.")] = None,
+    images: Annotated[int, option("How many images of different classes.")] = 3,
+    output: Annotated[Path, path_option("The PNG to write.")] = Path("triggers.png"),
+    threads: Annotated[int | None, option("CPU threads.")] = None,
+) -> None:
+    """Draw what every attack does to an image: clean, stamped, amplified difference."""
+    from benchmark.gallery import draw_gallery, rows_of
+    from benchmark.plan import Request, make_plan
+    from benchmark.registry import names
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+
+    if images < 1:
+        raise MedsafeError(f"images {images}: at least 1 is needed")
+    _set_threads(threads)
+    store = ArtifactStore(default_cache())
+    wanted = [attack] if attack else [name for name in names("attacks") if name != "clean"]
+    requests = [Request("none", dataset=dataset, data_root=data_root, architecture=arch, attack=name, blocks="0-0")
+                for name in wanted]  # fmt: skip
+    plans = [make_plan(request, store, progress) for request in requests]
+    draw_gallery(rows_of(plans, images), output)
+    say(f"wrote {output}")
 
 
 @app.command()
@@ -224,7 +256,8 @@ def _say_outcome(outcome: Any) -> None:
 
 def _name(record: Any) -> str:
     spec = record["spec"]
-    setting = f"{spec['data']['name']}, {spec['scenario']}, block {spec['block']}"
+    wanted = spec["scenario"] if spec["track"] == "unlearning" else f"{spec['attack']['name']}, {spec['pool']}"
+    setting = f"{spec['data']['name']}, {wanted}, block {spec['block']}"
     return f"{spec['method']['name']} on {setting} ({record['id']})"
 
 

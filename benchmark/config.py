@@ -45,7 +45,7 @@ class MethodSpec:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """One method on one block. Paths, device and thread count are recorded beside it, not in it."""
 
@@ -53,13 +53,8 @@ class RunSpec:
     data: DataSpec
     architecture: str
     recipe: Recipe
-    scenario: str
     method: MethodSpec
     block: int
-    retrains: int
-    """How many references are trained without the forget set (K of PROTOCOL 1.1)."""
-    original_sha256: str | None = None
-    """Of the user's checkpoint, where one stands in for the trained Original."""
     protocol_version: int = PROTOCOL_VERSION
     training_version: int = 1
 
@@ -67,6 +62,29 @@ class RunSpec:
     def id(self) -> str:
         """The run's name in the store: 16 hexadecimal digits of its identity."""
         return identity(asdict(self))[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearningSpec(RunSpec):
+    """An unlearning method on one forget set."""
+
+    track: str = "unlearning"
+    scenario: str
+    retrains: int
+    """How many references are trained without the forget set (K of PROTOCOL 1.1)."""
+    original_sha256: str | None = None
+    """Of the user's checkpoint, where one stands in for the trained Original."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackdoorSpec(RunSpec):
+    """A defence against one attack."""
+
+    track: str = "backdoor"
+    attack: MethodSpec
+    pool: str
+    """The defender's clean images: `reserved`, `reserved:50` or `seen` (PROTOCOL 7.4)."""
+    poisoning_version: int = 1
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,8 @@ class Profile:
     scenario: str
     blocks: int
     retrains: int
+    attack: str = "badnets"
+    pool: str = "reserved"
 
 
 PROFILES = {

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -115,6 +116,11 @@ def build_model(
         )
     model = nn.Sequential(OrderedDict(normalise=Normalise(mean, std), network=network))
     return model.to(memory_format=torch.channels_last)
+
+
+def build_on(device: torch.device, name: str, **arguments: Any) -> nn.Module:
+    """`build_model`, on a device."""
+    return build_model(name, **arguments).to(device)
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> nn.Module:

@@ -1,21 +1,37 @@
 """What a command asks for -> the runs it means, checked as far as possible before anything is computed."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
-from benchmark.api import Progress
-from benchmark.config import DataSpec, MethodSpec, RunSpec, get_profile, parse_blocks
+from benchmark.api import AttackInfo, DefenseInfo, Progress
+from benchmark.config import (
+    BackdoorSpec,
+    DataSpec,
+    MethodSpec,
+    Profile,
+    RunSpec,
+    UnlearningSpec,
+    get_profile,
+    parse_blocks,
+)
 from benchmark.data.augment import make_augmentation
 from benchmark.data.datasets import Dataset, load_dataset
+from benchmark.data.poison import VERSION as POISONING_VERSION
+from benchmark.data.poison import defender_rows
 from benchmark.data.scenarios import Scenario, check_scenario, draw_forget, parse_scenario
 from benchmark.data.splits import Splits, make_splits, read_groups
 from benchmark.errors import MedsafeError
 from benchmark.models import check_architecture, load_checkpoint
-from benchmark.registry import Plugin, find
+from benchmark.registry import Plugin, find, kind_of
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.files import sha256_of
+from benchmark.store.records import Record
+from benchmark.tracks.backdoor import BackdoorTrack
 from benchmark.tracks.models import Workbench, checkpoint_sha256, for_device
+from benchmark.tracks.poisoning import Attack
+from benchmark.tracks.unlearning import UnlearningTrack
 from benchmark.training import VERSION, get_recipe, resolve_device, silent
 
 
@@ -40,6 +56,19 @@ class Request:
     allow: tuple[str, ...] | None = None
     non_member_share: float = 0.1
     device: str = "auto"
+    attack: str | None = None
+    attack_preset: str = "published"
+    attack_parameters: dict[str, str] | None = None
+    attack_plugin: Path | None = None
+    pool: str | None = None
+
+
+class Track(Protocol):
+    """How a run of one kind goes."""
+
+    def run(self, spec: Any) -> Iterator[Record]:
+        """Compute a run; yields the parts of its record as they become known."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,71 +76,143 @@ class Plan:
     """The runs of a request, checked as far as that is possible without computing anything."""
 
     bench: Workbench
-    scenario: Scenario
-    method: Any
-    specs: list[RunSpec]
+    track: Track
+    specs: Sequence[RunSpec]
 
 
 def make_plan(request: Request, store: ArtifactStore, progress: Progress = silent) -> Plan:
     """Resolve every name of a request and fix the identity of its runs."""
-    profile = get_profile(request.profile)
+    kind = "defenses" if request.attack else kind_of(request.method, request.plugin)
+    make = _unlearning if kind == "unlearning" else _backdoor
+    return make(request, get_profile(request.profile), store, progress)
+
+
+def _unlearning(request: Request, profile: Profile, store: ArtifactStore, progress: Progress) -> Plan:
     plugin = find("unlearning", request.method, request.plugin)
     plugin.configure(request.preset, request.parameters or {})  # a typo is found out before anything is downloaded
-    device = resolve_device(request.device)
-    recipe = for_device(get_recipe(request.recipe or profile.recipe), device)
-    architecture = request.architecture or profile.architecture
-    check_architecture(architecture)
-    blocks = parse_blocks(request.blocks or str(profile.blocks))
     retrains = profile.retrains if request.retrains is None else request.retrains
     if retrains < 1:
         raise MedsafeError(
             f"{retrains} Retrains: at least 1 is needed to compare with, and 2 for a null (--retrains 2)"
         )
+    if request.pool is not None:
+        raise MedsafeError(f"pool '{request.pool}' is a defender's, and '{request.method}' is an unlearning method")
     original_sha256 = checkpoint_sha256(request.original) if request.original else None
-    dataset, data, scenario, splits = _data(request, request.scenario or profile.scenario)
-    make_augmentation(recipe.augmentation, dataset.allowed)
-    if len(splits.validation) < 2:
-        raise MedsafeError(
-            f"data set '{dataset.name}' has {len(splits.validation)} validation images left: at least 2 are needed"
-        )
-    rows = draw_forget(scenario, dataset, splits, seed=0)  # an empty or total forget set is an error before training
-    method = plugin.configure(request.preset, request.parameters or {}, (len(rows.forget), len(rows.retain)))
-    bench = Workbench(
-        data, dataset, dataset.images.to(device), splits, architecture, recipe, store, progress, request.original
-    )
+    _check_names(request, profile)
+    dataset = _dataset(request)
+    scenario = parse_scenario(request.scenario or profile.scenario)
+    check_scenario(scenario, dataset)
+    bench = _workbench(request, profile, dataset, store, progress, scenario)
+    rows = draw_forget(scenario, dataset, bench.splits, seed=0)  # an empty or total forget set is an error beforehand
     if request.original is not None:
         load_checkpoint(bench.fresh_model("check"), request.original)
-    spec = method_spec(plugin, request, method)
+    method = plugin.configure(request.preset, request.parameters or {}, (len(rows.forget), len(rows.retain)))
+    spec = method_spec(plugin, request.preset, request.parameters, method)
     specs = [
-        RunSpec(
-            "unlearning", data, architecture, recipe, scenario.name, spec, block, retrains, original_sha256,
-            training_version=VERSION,
+        UnlearningSpec(
+            data=bench.data, architecture=bench.architecture, recipe=bench.recipe, scenario=scenario.name, method=spec,
+            block=block, retrains=retrains, original_sha256=original_sha256, training_version=VERSION,
+        )
+        for block in parse_blocks(request.blocks or str(profile.blocks))
+    ]  # fmt: skip
+    return Plan(bench, UnlearningTrack(bench, scenario, method), specs)
+
+
+def _backdoor(request: Request, profile: Profile, store: ArtifactStore, progress: Progress) -> Plan:
+    plugin = _defense(request)
+    attacker = find("attacks", request.attack or profile.attack, request.attack_plugin)
+    attack_method = attacker.configure(request.attack_preset, request.attack_parameters or {})
+    plugin.configure(request.preset, request.parameters or {})
+    blocks, pool = parse_blocks(request.blocks or str(profile.blocks)), request.pool or profile.pool
+    _check_names(request, profile)
+    dataset = _dataset(request)
+    bench = _workbench(request, profile, dataset, store, progress)
+    clean_images = len(defender_rows(dataset, bench.splits, pool))
+    info = cast("DefenseInfo", plugin.info)
+    size = len(bench.splits.pool) if info.power == "in-training" else clean_images
+    defense = plugin.configure(request.preset, request.parameters or {}, (size,))
+    attack_spec = method_spec(attacker, request.attack_preset, request.attack_parameters, attack_method)
+    attack = Attack(cast("AttackInfo", attacker.info), attack_method, attack_spec)
+    for block in blocks:
+        attack.rows(bench, block)  # a ratio that cannot be had is an error beforehand
+    spec = method_spec(plugin, request.preset, request.parameters, defense)
+    specs = [
+        BackdoorSpec(
+            data=bench.data, architecture=bench.architecture, recipe=bench.recipe, attack=attack_spec, pool=pool,
+            method=spec, block=block, training_version=VERSION, poisoning_version=POISONING_VERSION,
         )
         for block in blocks
     ]  # fmt: skip
-    return Plan(bench, scenario, method, specs)
+    return Plan(bench, BackdoorTrack(bench, attack, info, defense), specs)
 
 
-def method_spec(plugin: Plugin, request: Request, method: Any) -> MethodSpec:
-    """The method's part of a run's identity; hyper-parameters of the user's own make it `custom` (PROTOCOL 4.1)."""
-    preset = "custom" if request.parameters else request.preset
-    return MethodSpec("unlearning", plugin.info.name, plugin.version, preset, asdict(method))
+def _defense(request: Request) -> Plugin:
+    """The defence that is asked for; what only an unlearning run knows is refused."""
+    if request.attack and kind_of(request.method, request.plugin, among=("defenses", "unlearning")) == "unlearning":
+        raise MedsafeError(
+            f"attack '{request.attack}' goes with a backdoor defence, and '{request.method}' is an unlearning method: "
+            f"leave it out"
+        )
+    for name in ("scenario", "retrains", "original"):
+        if getattr(request, name) is not None:
+            raise MedsafeError(
+                f"--{name} belongs to unlearning, and '{request.method}' is a backdoor defence: leave it out"
+            )
+    return find("defenses", request.method, request.plugin)
 
 
-def _data(request: Request, scenario_text: str) -> tuple[Dataset, DataSpec, Scenario, Splits]:
+def method_spec(plugin: Plugin, preset: str, parameters: dict[str, str] | None, method: Any) -> MethodSpec:
+    """A plugin's part of a run's identity; hyper-parameters of the user's own make it `custom` (PROTOCOL 4.1)."""
+    preset = "custom" if parameters else preset
+    return MethodSpec(plugin.info.kind, plugin.info.name, plugin.version, preset, asdict(method))
+
+
+def _check_names(request: Request, profile: Profile) -> None:
+    """A typo is found out before anything is downloaded."""
+    resolve_device(request.device)
+    get_recipe(request.recipe or profile.recipe)
+    check_architecture(request.architecture or profile.architecture)
+    parse_blocks(request.blocks or str(profile.blocks))
     if not 0 <= request.non_member_share < 1:
         raise MedsafeError(f"share of non-members {request.non_member_share}: must lie in [0, 1)")
+
+
+def _dataset(request: Request) -> Dataset:
     allow = None if request.allow is None else frozenset(request.allow)
-    dataset = load_dataset(request.dataset or get_profile(request.profile).dataset, request.data_root, allow)
-    scenario = parse_scenario(scenario_text)
-    check_scenario(scenario, dataset)
-    groups = read_groups(request.groups, dataset) if request.groups else None
+    return load_dataset(request.dataset or get_profile(request.profile).dataset, request.data_root, allow)
+
+
+def _workbench(
+    request: Request,
+    profile: Profile,
+    dataset: Dataset,
+    store: ArtifactStore,
+    progress: Progress,
+    scenario: Scenario | None = None,
+) -> Workbench:
+    device = resolve_device(request.device)
+    recipe = for_device(get_recipe(request.recipe or profile.recipe), device)
+    make_augmentation(recipe.augmentation, dataset.allowed)
     data = DataSpec(
         dataset.name, dataset.sha256, non_member_share=request.non_member_share,
         groups_sha256=sha256_of(request.groups) if request.groups else None,
         allowed_augmentations=tuple(sorted(dataset.allowed)),
     )  # fmt: skip
+    splits = _splits(request, dataset, data, scenario)
+    return Workbench(
+        data, dataset, dataset.images.to(device), splits, request.architecture or profile.architecture, recipe, store,
+        progress, request.original,
+    )  # fmt: skip
+
+
+def _splits(request: Request, dataset: Dataset, data: DataSpec, scenario: Scenario | None) -> Splits:
+    groups = read_groups(request.groups, dataset) if request.groups else None
     splits = make_splits(
-        dataset, seed=data.split_seed, non_member_share=data.non_member_share, groups=groups, keep_in_pool=scenario.ids
-    )
-    return dataset, data, scenario, splits
+        dataset, seed=data.split_seed, non_member_share=data.non_member_share, groups=groups,
+        keep_in_pool=scenario.ids if scenario else None,
+    )  # fmt: skip
+    if len(splits.validation) < 2:
+        raise MedsafeError(
+            f"data set '{dataset.name}' has {len(splits.validation)} validation images left: at least 2 are needed"
+        )
+    return splits

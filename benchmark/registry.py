@@ -10,7 +10,7 @@ import pkgutil
 import re
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -97,6 +97,20 @@ def find(kind: str, name: str, file: Path | None = None) -> Plugin:
     return sources[name]()
 
 
+def kind_of(name: str, file: Path | None = None, among: Sequence[str] = ("unlearning", "defenses")) -> str:
+    """The first of the kinds that has a method of this name.
+
+    Raises:
+        MedsafeError: none has, or a file that cannot be imported.
+    """
+    infos: list[PluginInfo] = [] if file is None else [item.plugin_info for item in _marked(_load(file)[0])]  # type: ignore[attr-defined]
+    known = {kind: {*names(kind), *(info.name for info in infos if info.kind == kind)} for kind in among}
+    for kind in among:
+        if name in known[kind]:
+            return kind
+    raise unknown("method", name, sorted(set().union(*known.values())))
+
+
 def names(kind: str) -> list[str]:
     """All names of a kind, without importing any of them."""
     return sorted(_sources(kind, None))
@@ -131,13 +145,17 @@ def _claim(sources: dict[str, Callable[[], Plugin]], name: str, claimant: str) -
 
 def _plugins_of(module: ModuleType, kind: str) -> dict[str, type]:
     """The classes that this very module marks as plugins of a kind, by name."""
-    marked = [item for item in vars(module).values() if isinstance(item, type) and "plugin_info" in vars(item)]
     plugins: dict[str, type] = {}
-    for item in marked:
+    for item in _marked(module):
         info: PluginInfo = item.plugin_info  # type: ignore[attr-defined]
-        if item.__module__ == module.__name__ and info.kind == kind and plugins.setdefault(info.name, item) is not item:
+        if info.kind == kind and plugins.setdefault(info.name, item) is not item:
             raise MedsafeError(f"the name '{info.name}' is taken by two classes of '{module.__file__}'")
     return plugins
+
+
+def _marked(module: ModuleType) -> list[type]:
+    marked = [item for item in vars(module).values() if isinstance(item, type) and "plugin_info" in vars(item)]
+    return [item for item in marked if item.__module__ == module.__name__]
 
 
 def _only(module: ModuleType, kind: str, name: str, source: str) -> Plugin:
@@ -160,6 +178,15 @@ def _from_entry_point(point: importlib.metadata.EntryPoint, kind: str) -> Plugin
 
 
 def _from_file(file: Path, kind: str) -> list[Plugin]:
+    module, digest = _load(file)
+    found = _plugins_of(module, kind)
+    if not found:
+        raise MedsafeError(f"plugin file '{file}' marks no {WORDS[kind]}: decorate a class with @{MARKERS[kind]}(...)")
+    return [_checked(cls, digest) for cls in found.values()]
+
+
+def _load(file: Path) -> tuple[ModuleType, str]:
+    """A plugin file as a module, and the hash of its bytes."""
     if not file.is_file():
         raise MedsafeError(f"plugin file '{file}' does not exist")
     source = file.read_bytes()
@@ -174,10 +201,7 @@ def _from_file(file: Path, kind: str) -> list[Plugin]:
         exec(compile(source, file, "exec"), vars(module))  # noqa: S102 - the very bytes that were hashed, no stale cache
     except Exception as error:
         raise MedsafeError(f"plugin file '{file}' cannot be imported: {type(error).__name__}: {error}") from error
-    found = _plugins_of(module, kind)
-    if not found:
-        raise MedsafeError(f"plugin file '{file}' marks no {WORDS[kind]}: decorate a class with @{MARKERS[kind]}(...)")
-    return [_checked(cls, digest) for cls in found.values()]
+    return module, digest
 
 
 def _checked(cls: type, source: str) -> Plugin:

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
-from benchmark.store.artifacts import Artifact, ArtifactStore
+from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import Record, RecordStore
-from benchmark.tracks.unlearning import declarations, has_present_metrics, score
+from benchmark.tracks import backdoor, unlearning
+from benchmark.tracks.scoring import declarations, has_present_metrics
+
+RESCORE = {"unlearning": unlearning.rescore, "backdoor": backdoor.rescore}
 
 
 def rescore(records: RecordStore, store: ArtifactStore) -> Iterator[tuple[Record, str]]:
@@ -13,26 +16,17 @@ def rescore(records: RecordStore, store: ArtifactStore) -> Iterator[tuple[Record
     One without scores gets the versions alone: left behind, it would part from its row, which then looked complete.
     """
     for record in records:
+        track = record["spec"]["track"]
         if has_present_metrics(record):
             yield record, "up to date"
             continue
-        if record["status"] != "ok":
-            records.write(record | {"declarations": declarations()})
+        if "references" not in record:
+            records.write(record | {"declarations": declarations(track)})
             yield record, f"{record['status']}, without scores"
             continue
-        artifacts = stored_artifacts(record, store)
-        if artifacts is None:
+        scored = RESCORE[track](record, store)
+        if scored is None:
             yield record, "its predictions are not in this cache: run it again"
             continue
-        model, original, *retrains = artifacts
-        scored = score(store, record["spec"]["block"], model, original, retrains)
         records.write(record | scored)
         yield record, "rescored"
-
-
-def stored_artifacts(record: Record, store: ArtifactStore) -> list[Artifact] | None:
-    """A record's own model, Original and Retrains, in this order; None unless all of them are in the cache."""
-    names = record["artifacts"]
-    retrains = sorted((name for name in names if name.startswith("retrain")), key=lambda name: int(name.split()[1]))
-    found = [store.find(names[name]) for name in ("model", "original", *retrains)]
-    return None if None in found else found  # type: ignore[return-value]

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark.api import Diverged, Progress
+from benchmark.api import Diverged, Progress, Unsupported
 from benchmark.checks import BrokenMethod
 from benchmark.config import RunSpec
 from benchmark.errors import MedsafeError
 from benchmark.plan import Plan, Request, make_plan
-from benchmark.store.artifacts import Artifact, ArtifactStore
+from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import FINAL, Record, RecordStore
-from benchmark.tracks import unlearning
 from benchmark.tracks.models import Workbench
+from benchmark.tracks.scoring import declarations, has_present_metrics
 from benchmark.training import silent
 
 SCHEMA = 1
@@ -44,7 +44,7 @@ def run(
     records.check_writable()
     for spec in plan.specs:
         known = records.read(asdict(spec), spec.id)
-        if known is not None and known["status"] in FINAL and unlearning.has_present_metrics(known):
+        if known is not None and known["status"] in FINAL and has_present_metrics(known):
             yield Outcome(known, reused=True)
             continue
         record = execute(plan, spec)
@@ -54,73 +54,49 @@ def run(
 
 def execute(plan: Plan, spec: RunSpec) -> Record:
     """Compute one run. What goes wrong in training or in the method is a record with its status and reason."""
-    record = _blank(plan, spec)
+    record = _blank(plan.bench, spec)
     try:
-        block = unlearning.prepare(plan.bench, plan.scenario, spec.block, spec.retrains)
-        record["notes"] += block.rows.notes
-        model = unlearning.unlearn(plan.bench, spec.method, plan.method, block)
-        record |= _scored(plan, block, model)
+        for part in plan.track.run(spec):
+            record |= part
     except (MedsafeError, OSError):
         raise
+    except Unsupported as error:
+        record |= {"status": "skipped", "reason": _one_line(error)}
     except Diverged as error:
         record |= {"status": "diverged", "reason": _one_line(error)}
     except BrokenMethod as error:
         record |= {"status": "error", "reason": f"{spec.method.name} {_one_line(error)}"}
     except Exception as error:
         record |= {"status": "error", "reason": f"{type(error).__name__}: {_one_line(error)}"}
+    record["notes"] = [*_notes(plan.bench, spec), *record["notes"]]
     return record
 
 
-def _blank(plan: Plan, spec: RunSpec) -> Record:
+def _blank(bench: Workbench, spec: RunSpec) -> Record:
     return Record(
         schema=SCHEMA,
         id=spec.id,
         spec=asdict(spec),
         status="ok",
         reason=None,
-        declarations=unlearning.declarations(),
-        classes=list(plan.bench.dataset.class_names),
-        notes=[*_notes(plan, spec)],
-        environment=environment(plan.bench),
+        declarations=declarations(spec.track),
+        classes=list(bench.dataset.class_names),
+        notes=[],
+        environment=environment(bench),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _notes(plan: Plan, spec: RunSpec) -> Iterator[str]:
-    """What a reader of the row must know."""
-    bench = plan.bench
-    if bench.dataset.num_classes == 2 and "label_pool" in spec.method.hyperparameters:
-        yield "two classes: a wrong random label is the other label, a deterministic flip"
+def _notes(bench: Workbench, spec: RunSpec) -> Iterator[str]:
+    """What a reader of any row must know."""
     if len(bench.splits.excluded):
         yield f"{len(bench.splits.excluded)} validation images left out: exact copies of training images"
-    if bench.checkpoint is not None:
-        yield "Original is the user's checkpoint, one for all blocks: whether it never saw the non-members is his word"
     if spec.recipe.augmentation == "standard" and not bench.dataset.allowed:
         yield "this data set allows no augmentation: 'standard' is none"
 
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
-
-
-def _scored(plan: Plan, block: unlearning.Block, model: Artifact) -> Record:
-    original, retrains = block.original, block.retrains
-    return Record(
-        cost=_cost(model.metadata, original.metadata, [artifact.metadata for artifact in retrains]),
-        artifacts={"model": model.folder.name, "original": original.folder.name}
-        | {f"retrain {index}": artifact.folder.name for index, artifact in enumerate(retrains)},
-    ) | unlearning.score(plan.bench.store, block.number, model, original, retrains)
-
-
-def _cost(own: dict[str, Any], original: dict[str, Any], retrains: list[dict[str, Any]]) -> dict[str, Any]:
-    """The method's cost beside the Original's and the mean Retrain's (PROTOCOL 4.3)."""
-    base = original["flops"]
-    return {
-        **own,
-        "flops_share": own["flops"] / base if base else None,
-        "original": original,
-        "retrain_seconds": float(np.mean([cost["seconds"] for cost in retrains])),
-    }
 
 
 def environment(bench: Workbench) -> dict[str, Any]:

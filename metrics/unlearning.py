@@ -3,7 +3,6 @@
 A name that a record stores is declared here, once. To add a score, add an entry to `SCORES`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -15,8 +14,9 @@ from metrics import membership
 from metrics.accuracy import accuracy, balanced_accuracy, macro_auc, per_class_sensitivity, unlearning_accuracy
 from metrics.checks import Floats, Integers, indices, logits_and_labels
 from metrics.declaration import Metric, MetricInfo, Unresolved
+from metrics.scores import Entry, Scores, score_all
 
-Score = float | list[float | None]
+__all__ = ["METRICS", "SCORES", "ScoredModel", "ScoredSplits", "Scores", "score_unlearning"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +42,6 @@ class ScoredSplits:
         for first, second in combinations(names, 2):
             if np.intersect1d(getattr(self, first), getattr(self, second)).size:
                 raise ValueError(f"{first} and {second} share images")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The values of all names in `METRICS`; None exactly where `unresolved` gives the reason."""
-
-    values: dict[str, Score | None]
-    unresolved: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,34 +105,7 @@ class ScoredModel:
         return indices(split, len(self.labels), "split")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One score of a record."""
-
-    name: str
-    title: str
-    description: str
-    source: Metric[..., object]
-    """The metric that computes it, whose version it carries."""
-    compute: Callable[[ScoredModel], Score]
-    range: tuple[float, float] = (0.0, 1.0)
-    target: float | None = None
-
-    @property
-    def info(self) -> MetricInfo:
-        """Its declaration; every score of an unlearned model is best where it is what Retrain gets."""
-        return MetricInfo(
-            name=self.name,
-            title=self.title,
-            direction="retrain",
-            range=self.range,
-            version=self.source.info.version,
-            description=self.description,
-            target=self.target,
-        )
-
-
-def _tail(name: str, attack: Metric[[ArrayLike, ArrayLike, float], float], fpr: float) -> Entry:
+def _tail(name: str, attack: Metric[[ArrayLike, ArrayLike, float], float], fpr: float) -> Entry[ScoredModel]:
     return Entry(
         name,
         f"{attack.info.title} at {fpr:.0%} FPR",
@@ -151,7 +116,7 @@ def _tail(name: str, attack: Metric[[ArrayLike, ArrayLike, float], float], fpr: 
     )
 
 
-SCORES: tuple[Entry, ...] = (
+SCORES: tuple[Entry[ScoredModel], ...] = (
     Entry(
         "ua",
         "UA",
@@ -280,13 +245,4 @@ def score_unlearning(logits: ArrayLike, labels: ArrayLike, splits: ScoredSplits,
     Raises:
         ValueError: non-finite logits, mismatched shapes, splits that point outside the rows.
     """
-    model = ScoredModel(*logits_and_labels(logits, labels), splits, seed)
-    values: dict[str, Score | None] = {}
-    unresolved: dict[str, str] = {}
-    for entry in SCORES:
-        try:
-            values[entry.name] = entry.compute(model)
-        except Unresolved as reason:
-            values[entry.name] = None
-            unresolved[entry.name] = str(reason)
-    return Scores(values, unresolved)
+    return score_all(SCORES, ScoredModel(*logits_and_labels(logits, labels), splits, seed))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from benchmark.contracts.common import T
 
-Goal = Literal["all-to-one", "all-to-all"]
+Goal = Literal["all-to-one", "all-to-all", "none"]
 Victims = Literal["others", "target", "all"]
 Power = Literal["post-training", "data-free", "in-training"]
 Presets = dict[str, dict[str, Any]]
@@ -102,7 +102,7 @@ def backdoor_attack(
         name: as in `unlearning_method`, with version and presets.
         version: the same.
         presets: the same.
-        goal: what a stamped image is to be taken for: the target, or the class after its own.
+        goal: what a stamped image is to be taken for: the target, or the class after its own; `none` for the control.
         victims: whose images are poisoned. `ratio` counts over the train pool, for `target` over the target class. A
             field `cover_ratio` asks for images that are stamped too but keep their label.
         controls_training: whether stamps are drawn anew whenever a training image is served.

@@ -29,6 +29,11 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """Which augmentations keep the label, for every data set that can be loaded by name."""
 
+VALIDATION_SOURCE = dict.fromkeys(
+    ("organamnist", "organcmnist", "organsmnist"), "other CT scans than the training images"
+)
+"""Where official validation, and with it the defender's reserved pool, is known to come from elsewhere than train."""
+
 EMBEDDED = "bloodmini"
 EMBEDDED_MD5 = "9ea19a8021003a083bb6966e5f873b96"
 EMBEDDED_CLASSES = (

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,11 @@ class ArtifactStore:
     def find(self, name: str) -> Artifact | None:
         """The artifact of this name (the hash of its key), if it is there and whole."""
         return self._read(name)
+
+    def find_all(self, names: Sequence[str]) -> list[Artifact] | None:
+        """The artifacts of these names; None unless all of them are there and whole."""
+        found = [self._read(name) for name in names]
+        return None if None in found else found  # type: ignore[return-value]
 
     def listing(self) -> list[tuple[dict[str, Any], int]]:
         """Key and size in bytes of every complete artifact."""

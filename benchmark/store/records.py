@@ -31,13 +31,18 @@ class Record(TypedDict, total=False):
     unresolved: dict[str, str]
     """Metric -> why the sample cannot resolve it."""
     references: dict[str, Any]
-    """`original`: the same metrics of the Original; `retrain`: a list, one for each Retrain."""
+    """The same metrics of the models beside it. Unlearning: `original`, and `retrain`, a list; backdoor: `clean`,
+    `backdoored`, `oracle`."""
     declarations: dict[str, Any]
     """Metric -> title, direction, range, unit, version, target."""
     cost: dict[str, Any]
     """FLOPs, share of the Original's training, wall seconds."""
     sizes: dict[str, int]
     """Number of images in each scored split."""
+    setting: dict[str, Any]
+    """Backdoor: the attack's goal, victims and target, whether it controls training, and the defender's power."""
+    gate: dict[str, Any]
+    """Backdoor: whether the attack `passed` (PROTOCOL 7.2), and the `reason` if not."""
     classes: list[str]
     notes: list[str]
     artifacts: dict[str, str]

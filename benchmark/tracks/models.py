@@ -1,8 +1,9 @@
 """Models that a track needs beside the method's own, trained once and kept: Original, Retrains."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,34 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from benchmark.api import Diverged, MedsafeError, Progress, Recipe, Split, derive_seed
+from benchmark.api import Augmentation, Diverged, MedsafeError, Progress, Recipe, Split, derive_seed
 from benchmark.config import DataSpec
+from benchmark.contracts.insertion import insertions_of, rebuild
 from benchmark.cost import CostCounter
 from benchmark.data.augment import make_augmentation
 from benchmark.data.datasets import Dataset
 from benchmark.data.splits import Splits
-from benchmark.models import build_model, load_checkpoint
+from benchmark.models import build_on, load_checkpoint
 from benchmark.seeding import seeded
 from benchmark.store.artifacts import Artifact, ArtifactStore
+from benchmark.store.records import Record
 from benchmark.training import VERSION, predict, train
 from metrics.accuracy import macro_auc
 
 MODEL = "model.safetensors"
 PREDICTIONS = "predictions.safetensors"
+INSERTIONS = "insertions"
+"""In an artifact's metadata: the layers that its model has beside those of its architecture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A model that was just computed, on its way into the cache."""
+
+    model: nn.Module
+    metadata: dict[str, Any]
+    files: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Further safetensors files, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +72,35 @@ class Workbench:
 
     def split(self, rows: np.ndarray, *seed: str | int) -> Split:
         """The images of these rows as a split of their own, served under the recipe's augmentation."""
-        index = torch.from_numpy(rows).to(self.device)
-        augmentation = make_augmentation(self.recipe.augmentation, frozenset(self.data.allowed_augmentations))
+        index = self.rows_on_device(rows)
         labels = self.dataset.labels.to(self.device)[index]
-        return Split(self.images[index], labels, derive_seed(*seed), augmentation)
+        return Split(self.images[index], labels, derive_seed(*seed), self.augmentation)
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """The recipe's policy on this data set."""
+        return make_augmentation(self.recipe.augmentation, frozenset(self.data.allowed_augmentations))
+
+    def model_maker(self, *seed: str | int) -> Callable[[], nn.Module]:
+        """What makes newly initialised models on the device; holds nothing of this workbench."""
+        return partial(
+            build_on, self.device, self.architecture, channels=self.dataset.channels,
+            num_classes=self.dataset.num_classes, seed=derive_seed(*seed), mean=self.dataset.mean,
+            std=self.dataset.std,
+        )  # fmt: skip
 
     def fresh_model(self, *seed: str | int) -> nn.Module:
         """A newly initialised model on the device."""
-        return build_model(
-            self.architecture, channels=self.dataset.channels, num_classes=self.dataset.num_classes,
-            seed=derive_seed(*seed), mean=self.dataset.mean, std=self.dataset.std,
-        ).to(self.device)  # fmt: skip
+        return self.model_maker(*seed)()
 
     def load(self, artifact: Artifact) -> nn.Module:
-        """A stored model, as a copy of one's own."""
-        return load_checkpoint(self.fresh_model("load"), artifact / MODEL)
+        """A stored model, as a copy of one's own, with the layers that were inserted into it."""
+        model = rebuild(self.fresh_model("load"), artifact.metadata.get(INSERTIONS, []))
+        return load_checkpoint(model, artifact / MODEL)
+
+    def rows_on_device(self, rows: np.ndarray) -> Tensor:
+        """Rows as an index into `images`."""
+        return torch.from_numpy(rows).to(self.device)
 
     def validation_rows(self, forgotten_class: int | None) -> np.ndarray:
         """Validation as methods and checkpoint selection get it: without a forgotten class (PROTOCOL 2.4)."""
@@ -79,16 +108,26 @@ class Workbench:
         kept: np.ndarray = rows[self.dataset.labels.numpy()[rows] != forgotten_class]
         return kept
 
-    def fit(self, model: nn.Module, split: Split, validation: np.ndarray, description: str = "fit") -> nn.Module:
+    def fit(
+        self,
+        model: nn.Module,
+        split: Split,
+        validation: np.ndarray,
+        description: str = "fit",
+        before_step: Callable[[nn.Module], None] | None = None,
+    ) -> nn.Module:
         """The suite's training loop; without non-members, the epoch of the best validation AUC (PROTOCOL 2.1)."""
+        loop = partial(train, progress=self.progress, description=description, before_step=before_step)
         if not self.selects_epoch:
-            return train(model, split, self.recipe, progress=self.progress, description=description)
-        best = _BestEpoch(
-            self.images[torch.from_numpy(validation).to(self.device)], self.dataset.labels.numpy()[validation]
-        )
-        train(model, split, self.recipe, progress=self.progress, description=description, after_epoch=best)
+            return loop(model, split, self.recipe)
+        best = _BestEpoch(self.images[self.rows_on_device(validation)], self.dataset.labels.numpy()[validation])
+        loop(model, split, self.recipe, after_epoch=best)
         model.load_state_dict(best.state)
         return model
+
+    def plain_fit(self) -> Callable[[nn.Module, Split], nn.Module]:
+        """The suite's training loop for a method; holds nothing of this workbench."""
+        return partial(train, recipe=self.recipe, progress=self.progress)
 
     @property
     def selects_epoch(self) -> bool:
@@ -101,6 +140,10 @@ class Workbench:
             return self._imported(self.checkpoint)
         return self._trained(self.splits.pool, block, "original", None)
 
+    def oracle(self, block: int, honest: np.ndarray) -> Artifact:
+        """The Original's seeds on the honest rows of the pool alone: what a model without the poison is like."""
+        return self._trained(honest, block, "original", None)
+
     def retrained(self, block: int, index: int, retain: np.ndarray, forgotten_class: int | None = None) -> Artifact:
         """The index-th reference: trained on the retain rows from its own initialisation and order."""
         return self._trained(retain, block, f"retrain {index}", forgotten_class)
@@ -108,29 +151,34 @@ class Workbench:
     def keep(
         self,
         key: Mapping[str, Any],
-        make: Callable[[], tuple[nn.Module, dict[str, Any]]],
+        make: Callable[[], Made],
         beside: Mapping[str, np.ndarray] | None = None,
+        images: Mapping[str, Tensor] | None = None,
     ) -> Artifact:
-        """The stored model of this key with its logits on every image; `make` computes model and metadata once.
+        """The stored model of this key with its logits; `make` computes it once.
 
-        What lies `beside` the logits is what a later rescoring needs to know of the data.
+        What lies `beside` the logits is what a later rescoring needs to know of the data. `images` are the uint8 images
+        to predict on, by the name of their logits; by default all, as `logits`.
 
         Raises:
             Diverged: weights or logits are not finite (PROTOCOL 8.2).
         """
 
         def create(folder: Path) -> dict[str, Any]:
-            model, metadata = make()
+            made = make()
+            model = made.model
             weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-            logits = predict(model, self.images)
-            if not all(torch.isfinite(tensor).all() for tensor in (logits, *weights.values())):
+            logits = {name: predict(model, each) for name, each in (images or {"logits": self.images}).items()}
+            if not all(torch.isfinite(tensor).all() for tensor in (*logits.values(), *weights.values())):
                 raise Diverged(
                     f"the model ({key.get('purpose', key['kind'])}) has weights or logits that are not finite"
                 )
             save_file(weights, folder / MODEL)
-            extra = {name: torch.from_numpy(array) for name, array in (beside or {}).items()}
-            save_file({"logits": logits} | extra, folder / PREDICTIONS)
-            return metadata
+            save_file(logits | _tensors(beside), folder / PREDICTIONS)
+            for name, tensors in made.files.items():
+                save_file({each: tensor.contiguous().cpu() for each, tensor in tensors.items()}, folder / name)
+            insertions = insertions_of(model)
+            return made.metadata | ({INSERTIONS: insertions} if insertions else {})
 
         return self.store.get_or_create({**key, "compute": self.compute}, create)
 
@@ -142,22 +190,64 @@ class Workbench:
             "selection": f"best AUC on {hash_rows(validation)}" if self.selects_epoch else "last",
         }  # fmt: skip
 
+    def stored(
+        self, model: Artifact, references: Mapping[str, Artifact], *, base: Artifact, ideal: Sequence[Artifact]
+    ) -> Record:
+        """Which artifacts a record rests on, and what its model cost beside the model before it (PROTOCOL 4.3).
+
+        Args:
+            model: the method's.
+            references: the other artifacts, by name.
+            base: the model that the method started from, whose training is the unit of cost.
+            ideal: what takes the method's place if money is no object; its mean training time is recorded.
+        """
+        own = {name: value for name, value in model.metadata.items() if name != INSERTIONS}
+        unit = base.metadata["flops"]
+        return Record(
+            cost=own
+            | {
+                "flops_share": own["flops"] / unit if unit else None,
+                "original": base.metadata,
+                "retrain_seconds": float(np.mean([artifact.metadata["seconds"] for artifact in ideal])),
+            },
+            artifacts={"model": model.folder.name}
+            | {name: artifact.folder.name for name, artifact in references.items()},
+        )
+
+    def predicted(
+        self,
+        model: Artifact,
+        key: Mapping[str, Any],
+        images: Mapping[str, Tensor],
+        beside: Mapping[str, np.ndarray] | None = None,
+    ) -> Artifact:
+        """A stored model's logits on further images, which the key names; arguments as in `keep`."""
+
+        def create(folder: Path) -> dict[str, Any]:
+            network = self.load(model)
+            logits = {name: predict(network, each) for name, each in images.items()}
+            save_file(logits | _tensors(beside), folder / PREDICTIONS)
+            return {}
+
+        own = {"kind": "predictions", "model": model.folder.name, "compute": self.compute}
+        return self.store.get_or_create({**key, **own}, create)
+
     def _trained(self, rows: np.ndarray, block: int, purpose: str, forgotten_class: int | None) -> Artifact:
         validation = self.validation_rows(forgotten_class)
 
-        def make() -> tuple[nn.Module, dict[str, Any]]:
+        def make() -> Made:
             model, split = self.fresh_model(block, purpose, "model"), self.split(rows, block, purpose, "order")
             with seeded(derive_seed(block, purpose, "global")), CostCounter(self.device) as cost:
                 self.fit(model, split, validation, f"{purpose}, block {block}")
-            return model, cost.as_dict()
+            return Made(model, cost.as_dict())
 
         kind = purpose.split(maxsplit=1)[0]
         own = {"kind": kind, "purpose": purpose, "block": block, "rows": hash_rows(rows)}
         return self.keep(self.common_key(validation) | own, make)
 
     def _imported(self, checkpoint: Path) -> Artifact:
-        def make() -> tuple[nn.Module, dict[str, Any]]:
-            return load_checkpoint(self.fresh_model("load"), checkpoint), {"flops": None, "seconds": None}
+        def make() -> Made:
+            return Made(load_checkpoint(self.fresh_model("load"), checkpoint), {"flops": None, "seconds": None})
 
         own = {"kind": "checkpoint", "sha256": checkpoint_sha256(checkpoint)}
         return self.keep(self.common_key(self.splits.validation) | own, make)
@@ -177,8 +267,12 @@ class _BestEpoch:
             self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
+def _tensors(arrays: Mapping[str, np.ndarray] | None) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in (arrays or {}).items()}
+
+
 def predictions_of(artifact: Artifact) -> dict[str, np.ndarray]:
-    """`logits` on every image of the data set, float32 (n, classes), and what was stored beside them."""
+    """Logits by name, float32 (n, classes), and what was stored beside them."""
     return {name: tensor.numpy() for name, tensor in load_file(artifact / PREDICTIONS).items()}
 
 

@@ -1,27 +1,56 @@
 """The unlearning track: Original -> method -> scores, beside K models retrained without the forget set."""
 
-import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from benchmark.api import Diverged, UnlearningTask, derive_seed
-from benchmark.checks import BrokenMethod, check_model
-from benchmark.config import MethodSpec
-from benchmark.cost import CostCounter
+from benchmark.api import UnlearningTask, derive_seed
+from benchmark.config import MethodSpec, UnlearningSpec
 from benchmark.data.scenarios import ForgetRetain, Scenario, draw_forget
-from benchmark.seeding import seeded
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
-from benchmark.tracks.models import Workbench, hash_rows, predictions_of
+from benchmark.tracks.calls import made_by
+from benchmark.tracks.models import Made, Workbench, hash_rows, predictions_of
+from benchmark.tracks.scoring import declarations
 from metrics.unlearning import METRICS, ScoredSplits, Scores, score_unlearning
 
 ROWS = "rows."
-LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class UnlearningTrack:
+    """One method on one forget set a block."""
+
+    bench: Workbench
+    scenario: Scenario
+    method: Any
+
+    def run(self, spec: UnlearningSpec) -> Iterator[Record]:
+        """Compute one run; yields the parts of its record as they become known."""
+        yield Record(notes=list(self._notes(spec)))
+        block = prepare(self.bench, self.scenario, spec.block, spec.retrains)
+        yield Record(notes=[*self._notes(spec), *block.rows.notes])
+        model = unlearn(self.bench, spec.method, self.method, block)
+        references = {"original": block.original} | {
+            f"retrain {index}": artifact for index, artifact in enumerate(block.retrains)
+        }
+        yield self.bench.stored(model, references, base=block.original, ideal=block.retrains)
+        yield score(self.bench.store, spec.block, model, block.original, block.retrains)
+
+    def _notes(self, spec: UnlearningSpec) -> Iterator[str]:
+        """What a reader of the row must know."""
+        bench = self.bench
+        if bench.dataset.num_classes == 2 and "label_pool" in spec.method.hyperparameters:
+            yield "two classes: a wrong random label is the other label, a deterministic flip"
+        if bench.checkpoint is not None:
+            yield (
+                "Original is the user's checkpoint, one for all blocks: "
+                "whether it never saw the non-members is his word"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +75,9 @@ def prepare(bench: Workbench, scenario: Scenario, block: int, retrains: int) -> 
 def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Artifact:
     """The method's model on this block, checked and stored with its predictions and its cost."""
 
-    def make() -> tuple[nn.Module, dict[str, Any]]:
+    def make() -> Made:
         model, task = bench.load(block.original), _task(bench, block)
-        with seeded(derive_seed(block.number, "method", "global")), CostCounter(bench.device) as cost:
-            result = _call(method, model, task)
-        sample = bench.images[torch.from_numpy(bench.splits.validation[:300]).to(bench.device)]
-        return check_model(result, bench.fresh_model("check"), sample), cost.as_dict()
+        return made_by(bench, lambda: method.unlearn(model, task), derive_seed(block.number, "method", "global"))
 
     validation = bench.validation_rows(block.scenario.forgotten_class)
     key = bench.common_key(validation) | {
@@ -95,24 +121,20 @@ def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact,
             "original": scores(original).values,
             "retrain": [scores(artifact).values for artifact in retrains],
         },
-        declarations=declarations(),
+        declarations=declarations("unlearning"),
         sizes={name: len(rows) for name, rows in _row_sets(splits).items()},
     )
 
 
-def declarations() -> dict[str, dict[str, Any]]:
-    """What a record says of each metric, so that a leaderboard needs nothing else; the description is in the code."""
-    return {
-        name: {field: value for field, value in asdict(info).items() if field not in ("name", "description")}
-        for name, info in METRICS.items()
-    }
-
-
-def has_present_metrics(record: Record) -> bool:
-    """Whether a record was scored by the metrics of today; if not, running it again finds its models in the cache."""
-    return {name: info["version"] for name, info in record["declarations"].items()} == {
-        name: info.version for name, info in METRICS.items()
-    }
+def rescore(record: Record, store: ArtifactStore) -> Record | None:
+    """The scored part of a record anew; None where its models are not in the cache."""
+    names = record["artifacts"]
+    retrains = sorted((name for name in names if name.startswith("retrain")), key=lambda name: int(name.split()[1]))
+    found = store.find_all([names[name] for name in ("model", "original", *retrains)])
+    if found is None:
+        return None
+    model, original, *rest = found
+    return score(store, record["spec"]["block"], model, original, rest)
 
 
 def _row_sets(splits: ScoredSplits) -> dict[str, np.ndarray]:
@@ -149,17 +171,6 @@ def _scored_splits(bench: Workbench, block: Block) -> ScoredSplits:
         forgotten_class=forgotten,
         test_forgotten_class=splits.test[:0] if forgotten is None else of_class(splits.test, True),
     )
-
-
-def _call(method: Any, model: nn.Module, task: UnlearningTask) -> object:
-    """Whatever a method raises is its own fault, and becomes the reason of its record."""
-    try:
-        return method.unlearn(model, task)
-    except Diverged:
-        raise
-    except (Exception, SystemExit) as error:
-        LOG.debug("the method raised", exc_info=True)
-        raise BrokenMethod(f"raised {type(error).__name__}: {error}") from error
 
 
 def _task(bench: Workbench, block: Block) -> UnlearningTask:

@@ -14,7 +14,7 @@ from benchmark.config import (
     PROFILES,
     DataSpec,
     MethodSpec,
-    RunSpec,
+    UnlearningSpec,
     canonical_json,
     get_profile,
     identity,
@@ -25,7 +25,7 @@ from benchmark.errors import MedsafeError
 from benchmark.models import ARCHITECTURES
 from benchmark.training import RECIPES
 
-SPEC = RunSpec(
+SPEC = UnlearningSpec(
     track="unlearning",
     data=DataSpec("bloodmini", "ab" * 32, allowed_augmentations=("crop", "horizontal")),
     architecture="cnn-small",

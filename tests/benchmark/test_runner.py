@@ -108,7 +108,7 @@ def plan(tiny_npz, cache, short_recipe):
 
 def seen_by(plan):
     """The task of block 0, and the rows of every image in it."""
-    block = unlearning.prepare(plan.bench, plan.scenario, 0, 1)
+    block = unlearning.prepare(plan.bench, plan.track.scenario, 0, 1)
     task = unlearning._task(plan.bench, block)
     every = {image.numpy().tobytes(): row for row, image in enumerate(plan.bench.images)}
     rows = {
@@ -161,7 +161,7 @@ def test_the_users_groups_are_forgotten_whole_and_named_in_the_runs_identity(tin
     ]
     groups.write_text("split,index,group\n" + "\n".join(rows))
     made = plan(groups=groups)
-    block = unlearning.prepare(made.bench, made.scenario, 0, 1)
+    block = unlearning.prepare(made.bench, made.track.scenario, 0, 1)
     forgotten = set(block.rows.forget // 4)
     assert len(block.rows.forget) == 4 * len(forgotten)
     assert made.specs[0].id != plan().specs[0].id
@@ -250,7 +250,7 @@ def test_stored_predictions_are_those_of_the_stored_model(bench, cache, tiny_npz
 def test_reduced_precision_is_for_the_training_loop_and_never_outlives_one_of_its_steps(plan):
     made = plan()
     bench = replace(made.bench, recipe=replace(made.bench.recipe, precision="bf16", epochs=8))
-    block = unlearning.prepare(bench, made.scenario, 0, 1)
+    block = unlearning.prepare(bench, made.track.scenario, 0, 1)
     model = unlearning.unlearn(bench, MethodSpec("unlearning", "retrain", "1", "published"), Retrain(), block)
     scores = unlearning.score(bench.store, 0, model, block.original, block.retrains)
     assert scores["metrics"]["ra"] == pytest.approx(scores["references"]["retrain"][0]["ra"], abs=0.15)

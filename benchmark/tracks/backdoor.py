@@ -1,0 +1,173 @@
+"""The backdoor track: a model trained on poison -> defence -> scores, beside the clean model and the oracle."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark.api import DefenseInfo, DefenseTask, Unsupported, derive_seed
+from benchmark.config import BackdoorSpec
+from benchmark.data.catalogue import VALIDATION_SOURCE
+from benchmark.data.poison import MOST_CLEAN_LABEL, defender_rows, target_class
+from benchmark.models import insertion_point
+from benchmark.store.artifacts import Artifact, ArtifactStore
+from benchmark.store.records import Record
+from benchmark.tracks.calls import made_by
+from benchmark.tracks.models import Made, Workbench, hash_rows, predictions_of
+from benchmark.tracks.poisoning import Attack, AttackedBlock, prepare, training_task
+from benchmark.tracks.scoring import declarations
+from metrics.backdoor import compare, gate, score_backdoor
+
+REFERENCES = ("clean", "backdoored", "oracle")
+"""What every defended model is compared with."""
+
+
+@dataclass(frozen=True, eq=False)
+class BackdoorTrack:
+    """One defence against one attack."""
+
+    bench: Workbench
+    attack: Attack
+    info: DefenseInfo
+    defense: Any
+
+    def run(self, spec: BackdoorSpec) -> Iterator[Record]:
+        """Compute one run; yields the parts of its record as they become known.
+
+        Raises:
+            Unsupported: the attack failed (PROTOCOL 7.2): there is nothing to defend against.
+        """
+        clean_images = defender_rows(self.bench.dataset, self.bench.splits, spec.pool)
+        yield Record(notes=list(self._notes(spec)))
+        block = prepare(self.bench, self.attack, spec.block, in_training=self.info.power == "in-training")
+        setting = self._setting(block)
+        yield Record(setting=setting, sizes=self._sizes(spec, clean_images))
+        references = {name: self._answers(block, getattr(block, name)) for name in REFERENCES}
+        scored = score(setting, references)
+        yield scored | Record(artifacts={name: artifact.folder.name for name, artifact in references.items()})
+        if not scored["gate"]["passed"]:
+            raise Unsupported(f"attack failed: {scored['gate']['reason']}")
+        model = self._defended(spec, block, clean_images)
+        yield self.bench.stored(model, references, base=block.backdoored, ideal=[block.oracle])
+        yield score(setting, references | {"model": model})
+
+    def _defended(self, spec: BackdoorSpec, block: AttackedBlock, clean_images: np.ndarray) -> Artifact:
+        """The defence's model on this block, checked and stored with its answers and its cost."""
+        bench, number = self.bench, block.number
+
+        def make() -> Made:
+            seed = derive_seed(number, "method", "global")
+            if self.info.power == "in-training":
+                training = training_task(bench, block)
+                return made_by(bench, lambda: self.defense.train(training), seed)
+            model = bench.load(block.backdoored)
+            task = defense_task(bench, model, number, clean_images)
+            return made_by(bench, lambda: self.defense.defend(model, task), seed)
+
+        key = bench.common_key(bench.splits.validation) | {
+            "kind": "defended", "method": asdict(spec.method), "block": number, "clean": hash_rows(clean_images),
+            "backdoored": block.backdoored.folder.name, "attack": block.attack.folder.name if block.attack else None,
+        }  # fmt: skip
+        return bench.keep(key, make, self._test_labels(), self._test_images(block))
+
+    def _answers(self, block: AttackedBlock, model: Artifact) -> Artifact:
+        """A reference's logits on the test images and on the stamped ones."""
+        key = {"test": hash_rows(self.bench.splits.test), "attack": block.attack.folder.name if block.attack else None}
+        return self.bench.predicted(model, key, self._test_images(block), self._test_labels())
+
+    def _test_images(self, block: AttackedBlock) -> dict[str, Tensor]:
+        test = {"clean": self.bench.images[self.bench.rows_on_device(self.bench.splits.test)]}
+        return test | ({"stamped": block.poison["stamped"].to(self.bench.device)} if block.attack else {})
+
+    def _test_labels(self) -> dict[str, np.ndarray]:
+        return {"labels": self.bench.dataset.labels.numpy()[self.bench.splits.test]}
+
+    def _setting(self, block: AttackedBlock) -> dict[str, Any]:
+        """What the leaderboard has to know of the attack and the defender's power, beside their names."""
+        info = self.attack.info
+        return {
+            "goal": info.goal, "victims": info.victims, "controls_training": info.controls_training,
+            "target": block.target, "power": self.info.power, "unchanged": int(block.poison.get("unchanged", 0)),
+        }  # fmt: skip
+
+    def _sizes(self, spec: BackdoorSpec, clean_images: np.ndarray) -> dict[str, int]:
+        rows = self.attack.rows(self.bench, spec.block)
+        held = {"post-training": len(clean_images), "data-free": 0, "in-training": 0}[self.info.power]
+        return {
+            "test": len(self.bench.splits.test), "train": len(self.bench.splits.pool), "clean_images": held,
+            "poisoned": len(rows.poisoned), "cover": len(rows.cover),
+        }  # fmt: skip
+
+    def _notes(self, spec: BackdoorSpec) -> Iterator[str]:
+        """What a reader of the row must know."""
+        dataset, info = self.bench.dataset, self.attack.info
+        if dataset.num_classes == 2 and info.goal == "all-to-one":
+            name = dataset.class_names[target_class(dataset, spec.block)]
+            yield f"two classes: all-to-one means that every stamped image of the other class is taken for '{name}'"
+        if info.victims == "target" and self.attack.method.ratio > MOST_CLEAN_LABEL:
+            yield f"clean-label poison of more than {MOST_CLEAN_LABEL:.0%} of the target class: never ranked"
+        source = VALIDATION_SOURCE.get(dataset.name.partition("-")[0])
+        if spec.pool.startswith("reserved") and self.info.power == "post-training" and source is not None:
+            yield f"the reserved pool comes from {source}"
+
+
+def defense_task(bench: Workbench, model: nn.Module, block: int, clean_images: np.ndarray) -> DefenseTask:
+    """All that a defender of a trained model gets: nothing in it leads to test images, trigger or target."""
+    return DefenseTask(
+        clean=bench.split(clean_images, block, "method", "clean"),
+        num_classes=bench.dataset.num_classes,
+        recipe=bench.recipe,
+        generator=torch.Generator(bench.device).manual_seed(derive_seed(block, "method", "draws")),
+        fresh_model=bench.model_maker(block, "method", "model"),
+        fit=bench.plain_fit(),
+        insertion_point=insertion_point(bench.architecture, model),
+        progress=bench.progress,
+    )
+
+
+def score(setting: dict[str, Any], answers: dict[str, Artifact]) -> Record:
+    """The scored part of a record, from stored predictions alone.
+
+    Args:
+        setting: the record's: goal, target, and the number of test images that the stamp leaves unchanged.
+        answers: predictions of the references, and, where the attack passed its gate, of `model`.
+    """
+    stored = {name: predictions_of(artifact) for name, artifact in answers.items()}
+    known = stored["clean"]["clean"].argmax(axis=1) == stored["clean"]["labels"]
+    scores = {
+        name: score_backdoor(
+            own["clean"], own.get("stamped"), own["labels"], goal=setting["goal"], target=setting["target"], known=known
+        )
+        for name, own in stored.items()
+    }
+    references = {name: scores[name].values for name in REFERENCES}
+    reason = _failure(setting, references)
+    record = Record(
+        references=references,
+        gate={"passed": reason is None, "reason": reason},
+        declarations=declarations("backdoor"),
+    )
+    if "model" not in scores:
+        return record
+    own = scores["model"]
+    compared = compare(own.values, references["backdoored"], references["oracle"])
+    return record | Record(metrics=own.values | compared.values, unresolved=own.unresolved | compared.unresolved)
+
+
+def rescore(record: Record, store: ArtifactStore) -> Record | None:
+    """The scored part of a record anew; None where its predictions are not in the cache."""
+    names = record["artifacts"]
+    found = store.find_all(list(names.values()))
+    return None if found is None else score(record["setting"], dict(zip(names, found, strict=True)))
+
+
+def _failure(setting: dict[str, Any], references: dict[str, Any]) -> str | None:
+    """Why the attack does not count; None where it does, or where there is none."""
+    if setting["goal"] == "none":
+        return None
+    if setting["unchanged"]:
+        return f"its stamp leaves {setting['unchanged']} test images as they are"
+    return gate(references["backdoored"]["acc"], references["backdoored"]["asr"], references["clean"]["acc"])

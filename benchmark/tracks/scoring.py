@@ -1,0 +1,26 @@
+"""What the tracks' scores have in common: which metrics a record carries, and whether they are today's."""
+
+from dataclasses import asdict
+from typing import Any
+
+import metrics.backdoor
+import metrics.unlearning
+from benchmark.store.records import Record
+
+METRICS = {"unlearning": metrics.unlearning.METRICS, "backdoor": metrics.backdoor.METRICS}
+"""The declarations of each track's scores."""
+
+
+def declarations(track: str) -> dict[str, dict[str, Any]]:
+    """What a record says of each metric, so that a leaderboard needs nothing else; the description is in the code."""
+    return {
+        name: {field: value for field, value in asdict(info).items() if field not in ("name", "description")}
+        for name, info in METRICS[track].items()
+    }
+
+
+def has_present_metrics(record: Record) -> bool:
+    """Whether a record was scored by the metrics of today; if not, running it again finds its models in the cache."""
+    return {name: info["version"] for name, info in record["declarations"].items()} == {
+        name: info.version for name, info in METRICS[record["spec"]["track"]].items()
+    }
