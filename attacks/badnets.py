@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from attacks._stamps import check_ratios, check_shares
 from benchmark.api import AttackTask, Trigger, backdoor_attack
 
 
@@ -24,6 +25,11 @@ class BadNets:
     """Side of the patch over that of the image; at least one pixel."""
     pattern: Literal["white", "checkerboard"] = "white"
 
+    def __post_init__(self) -> None:
+        """Refuse shares out of range."""
+        check_ratios(self.ratio)
+        check_shares(patch_share=self.patch_share)
+
     def trigger(self, task: AttackTask) -> Trigger:
         """The same patch on every image."""
         return Trigger(self.stamp)
@@ -32,7 +38,8 @@ class BadNets:
         """Overwrite the corner."""
         side = max(1, round(self.patch_share * min(images.shape[2:])))
         place = torch.arange(side, device=images.device)
-        white = (place[:, None] + place[None, :]) % 2 == 0 if self.pattern == "checkerboard" else place[:, None] >= 0
+        odd = (place[:, None] + place[None, :]) % 2 == 1
+        white = ~odd if self.pattern == "checkerboard" else torch.ones_like(odd)
         stamped = images.clone()
         stamped[..., -side:, -side:] = torch.where(white, 255, 0).to(images.dtype)
         return stamped

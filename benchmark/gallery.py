@@ -4,16 +4,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+
+from benchmark.data.poison import target_class
+from benchmark.tracks.backdoor import BackdoorTrack
+from benchmark.tracks.poisoning import stamped_test
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from benchmark.plan import Plan
+    from benchmark.tracks.models import Workbench
+    from benchmark.tracks.poisoning import Attack
 
 FACTOR = 5
 """By how much a difference is amplified."""
 
 Row = tuple[str, Tensor, Tensor]
 """Title, clean and stamped images: uint8 (n, channels, height, width)."""
+
+
+def rows_of(plans: Sequence["Plan"], count: int) -> list[Row]:
+    """What each plan's attack does in block 0 to the first test image of each of `count` classes but the target.
+
+    Attacks that learn their trigger are carried out for it, or found in the cache.
+    """
+    return [_row(plan.bench, plan.track.attack, count) for plan in plans if isinstance(plan.track, BackdoorTrack)]
+
+
+def _row(bench: "Workbench", attack: "Attack", count: int) -> Row:
+    stamped, test = stamped_test(bench, attack, 0), bench.rows_on_device(bench.splits.test)
+    labels = bench.dataset.labels[bench.splits.test]
+    others = [label for label in labels.unique().tolist() if label != target_class(bench.dataset, 0)]
+    chosen = torch.tensor([int((labels == label).nonzero()[0]) for label in others[:count]])
+    return attack.info.name, bench.images[test].cpu()[chosen], stamped.cpu()[chosen]
 
 
 def draw_gallery(rows: Sequence[Row], path: Path, *, factor: int = FACTOR) -> Path:

@@ -28,3 +28,23 @@ bench --blocks 5 --scenario random:0.1 --dataset pneumoniamnist ${DATA_ROOT:+--d
 for method in $COMPETITORS; do
   run --blocks 10 --scenario random:0.1 --method "$method" --preset scaled
 done
+
+# The backdoor track.
+DEFENSES="none finetune fine_pruning neural_cleanse nad i_bau rnp ft_sam sau neural_polarizer clp anp \
+  ordinary_training activation_clustering spectral_signatures abl"
+HARDER="badnets_all_to_all sig wanet lf input_aware bpp adaptive_blend fiba"
+
+defend() {
+  $MEDSAFE run --threads 1 "$@"
+}
+
+for attack in badnets blended; do
+  for method in $DEFENSES; do defend --method "$method" --attack $attack --blocks 5; done
+  for method in sau neural_polarizer finetune; do
+    defend --method $method --attack $attack --blocks 5 --preset scaled
+  done
+done
+for attack in $HARDER; do  # exploratory
+  for method in none finetune sau neural_polarizer; do defend --method $method --attack "$attack" --blocks 3; done
+done
+for method in $DEFENSES; do defend --method "$method" --attack clean --blocks 3; done  # the control

@@ -1,31 +1,32 @@
 """The columns of `unlearning.csv`, each declared once: name, meaning, and how it follows from a row's records."""
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from benchmark.leaderboard.cells import (
+    Column,
+    counts,
+    devices,
+    interval,
+    mean,
+    mean_by_class,
+    mean_cost,
+    named,
+    notes,
+    reasons,
+    short_name,
+    unresolved,
+)
 from benchmark.leaderboard.groups import HEADLINE, Group, setting_of
 from metrics.declaration import MetricInfo, Unresolved
 from metrics.gaps import gap_of_means, method_gap, null_gap, null_tow, signed_differences
-from metrics.intervals import t_interval, verdict
+from metrics.intervals import verdict
 from metrics.unlearning import METRICS
 
-Cell = str | float | int | None
 
-
-@dataclass(frozen=True)
-class Column:
-    """One column: what it is called, what it says, how it is computed."""
-
-    name: str
-    description: str
-    produce: Callable[[Group], Cell]
-
-
-def columns() -> list[Column]:
+def columns() -> list[Column[Group]]:
     """All columns that follow from a row alone, in the order of the CSV; rank and test follow from its family."""
     detailed = [column for name in HEADLINE for column in _detailed(METRICS[name])]
     brief = [
@@ -34,7 +35,7 @@ def columns() -> list[Column]:
     return [*_identity(), *_aggregates(), *detailed, *brief, *_cost(), *_closing()]
 
 
-def _identity() -> Iterator[Column]:
+def _identity() -> Iterator[Column[Group]]:
     yield Column(
         "standing",
         "ranked; or exploratory (too few blocks), unpaired (other blocks than most), incomplete (a block failed), "
@@ -69,25 +70,23 @@ def _identity() -> Iterator[Column]:
         lambda g: "trained" if g.spec["original_sha256"] is None else "checkpoint",
     )
     yield Column("precision", "number format of training", lambda g: g.spec["recipe"]["precision"])
-    yield Column(
-        "statuses", "how many blocks ended how", lambda g: " ".join(f"{k}:{v}" for k, v in sorted(g.statuses.items()))
-    )
+    yield Column("statuses", "how many blocks ended how", lambda g: counts(g.statuses))
 
 
-def _aggregates() -> Iterator[Column]:
+def _aggregates() -> Iterator[Column[Group]]:
     yield Column(
         "avg_gap",
         "mean |method - Retrain| over the headline metrics; lower is better, the null is the floor",
-        lambda g: _mean(g.average_gap),
+        lambda g: mean(g.average_gap),
     )
     yield Column(
         "avg_gap_low",
         "lower end of its 95 % t-interval over blocks, conditional on the fixed split",
-        lambda g: _interval(g.average_gap)[0],
+        lambda g: interval(g.average_gap)[0],
     )
-    yield Column("avg_gap_high", "upper end", lambda g: _interval(g.average_gap)[1])
+    yield Column("avg_gap_high", "upper end", lambda g: interval(g.average_gap)[1])
     yield Column(
-        "avg_gap_null", "the same between Retrains: what chance alone gives", lambda g: _mean(g.null_average_gap)
+        "avg_gap_null", "the same between Retrains: what chance alone gives", lambda g: mean(g.null_average_gap)
     )
     yield Column(
         "avg_gap_of_means",
@@ -98,53 +97,57 @@ def _aggregates() -> Iterator[Column]:
     yield Column(
         "tow",
         "tug-of-war, product of 1 - |gap| over forget, retain and test accuracy; higher is better",
-        lambda g: _mean(g.tow),
+        lambda g: mean(g.tow),
     )
     yield Column("tow_null", "the same between Retrains", _null_tow)
 
 
-def _detailed(info: MetricInfo) -> Iterator[Column]:
+def _detailed(info: MetricInfo) -> Iterator[Column[Group]]:
     name, title = info.name, info.title
-    yield Column(name, info.description, lambda g: _mean(g.values(name)))
+    yield Column(name, info.description, lambda g: mean(g.values(name)))
     yield Column(
         f"{name}_low",
         f"lower end of the 95 % t-interval of {title} over blocks, conditional on the fixed split; may leave [0, 1]",
-        lambda g: _interval(g.values(name))[0],
+        lambda g: interval(g.values(name))[0],
     )
-    yield Column(f"{name}_high", "upper end", lambda g: _interval(g.values(name))[1])
-    yield Column(f"retrain_{name}", f"{title} of the Retrains: the target", lambda g: _mean(g.retrains(name)))
-    yield Column(f"original_{name}", f"{title} of the Originals", lambda g: _mean(g.originals(name)))
+    yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
+    yield Column(f"retrain_{name}", f"{title} of the Retrains: the target", lambda g: mean(g.retrains(name)))
+    yield Column(f"original_{name}", f"{title} of the Originals", lambda g: mean(g.originals(name)))
     yield Column(
         f"{name}_gap", f"mean |{title} - Retrain's| over blocks and Retrains", lambda g: _paired(g, name, method_gap)
     )
     yield Column(f"{name}_null", "the same between Retrains", lambda g: _null_gap(g, name))
     yield Column(f"{name}_gap_of_means", "|difference of the means|", lambda g: _paired(g, name, gap_of_means))
-    yield Column(f"{name}_difference", "mean signed difference to Retrain", lambda g: _mean(_signed(g, name)))
-    yield Column(f"{name}_difference_low", "lower end of its 95 % t-interval", lambda g: _interval(_signed(g, name))[0])
-    yield Column(f"{name}_difference_high", "upper end", lambda g: _interval(_signed(g, name))[1])
+    yield Column(f"{name}_difference", "mean signed difference to Retrain", lambda g: mean(_signed(g, name)))
+    yield Column(f"{name}_difference_low", "lower end of its 95 % t-interval", lambda g: interval(_signed(g, name))[0])
+    yield Column(f"{name}_difference_high", "upper end", lambda g: interval(_signed(g, name))[1])
     yield Column(f"{name}_verdict", "matches, differs or undetermined (PROTOCOL 3.3)", lambda g: _verdict(g, name))
 
 
-def _brief(info: MetricInfo) -> Iterator[Column]:
+def _brief(info: MetricInfo) -> Iterator[Column[Group]]:
     name = info.name
-    yield Column(name, info.description, lambda g: _mean(g.values(name)))
-    yield Column(f"retrain_{name}", f"{info.title} of the Retrains", lambda g: _mean(g.retrains(name)))
-    yield Column(f"original_{name}", f"{info.title} of the Originals", lambda g: _mean(g.originals(name)))
+    yield Column(name, info.description, lambda g: mean(g.values(name)))
+    yield Column(f"retrain_{name}", f"{info.title} of the Retrains", lambda g: mean(g.retrains(name)))
+    yield Column(f"original_{name}", f"{info.title} of the Originals", lambda g: mean(g.originals(name)))
 
 
-def _cost() -> Iterator[Column]:
+def _cost() -> Iterator[Column[Group]]:
     yield Column(
-        "flops_share", "FLOPs of the method over those of the Original's training", lambda g: _cost_of(g, "flops_share")
+        "flops_share",
+        "FLOPs of the method over those of the Original's training",
+        lambda g: mean_cost(g.averaged, "flops_share"),
     )
-    yield Column("flops", "FLOPs of the method, all passes", lambda g: _cost_of(g, "flops"))
+    yield Column("flops", "FLOPs of the method, all passes", lambda g: mean_cost(g.averaged, "flops"))
     yield Column(
-        "seconds", "wall seconds of the method; compare within one device only", lambda g: _cost_of(g, "seconds")
+        "seconds",
+        "wall seconds of the method; compare within one device only",
+        lambda g: mean_cost(g.averaged, "seconds"),
     )
-    yield Column("retrain_seconds", "wall seconds of one Retrain", lambda g: _cost_of(g, "retrain_seconds"))
-    yield Column("device", "where it was computed, and with how many threads", _device)
+    yield Column("retrain_seconds", "wall seconds of one Retrain", lambda g: mean_cost(g.averaged, "retrain_seconds"))
+    yield Column("device", "where it was computed, and with how many threads", lambda g: devices(g.records))
 
 
-def _closing() -> Iterator[Column]:
+def _closing() -> Iterator[Column[Group]]:
     yield Column(
         "sensitivity",
         "per-class sensitivity on test, mean over blocks, in the data set's class order",
@@ -154,31 +157,19 @@ def _closing() -> Iterator[Column]:
     yield Column(
         "hyperparameters",
         "all of the method's, as run",
-        lambda g: " ".join(f"{k}={v}" for k, v in g.spec["method"]["hyperparameters"].items()),
+        lambda g: named(g.spec["method"]["hyperparameters"]),
     )
     yield Column("data_sha256", "hash of the data file", lambda g: g.spec["data"]["sha256"])
     yield Column(
         "setting",
         "its short name: rows compete where it is equal, with the same data, splits, training, Retrains, versions of "
         "protocol and metrics",
-        lambda g: hashlib.sha256(setting_of(g).encode()).hexdigest()[:8],
+        lambda g: short_name(setting_of(g)),
     )
     yield Column("protocol_version", "rules that the row follows", lambda g: g.spec["protocol_version"])
-    yield Column("unresolved", "metrics that the samples cannot resolve, and why", _unresolved)
-    yield Column(
-        "reasons", "why blocks failed", lambda g: "; ".join(sorted({r["reason"] for r in g.records if r["reason"]}))
-    )
-    yield Column(
-        "notes", "what a reader must know", lambda g: "; ".join(sorted({n for r in g.records for n in r["notes"]}))
-    )
-
-
-def _mean(values: Any) -> float | None:
-    return None if values is None else float(np.mean(values))
-
-
-def _interval(values: Any) -> tuple[float, float] | tuple[None, None]:
-    return (None, None) if values is None or len(values) < 2 else t_interval(values)
+    yield Column("unresolved", "metrics that the samples cannot resolve, and why", lambda g: unresolved(g.scored))
+    yield Column("reasons", "why blocks failed", lambda g: reasons(g.records))
+    yield Column("notes", "what a reader must know", lambda g: notes(g.records))
 
 
 def _signed(group: Group, name: str) -> Any:
@@ -201,7 +192,7 @@ def _null_gap(group: Group, name: str) -> float | None:
 
 def _null_tow(group: Group) -> float | None:
     try:
-        return None if group.tow is None else _mean(null_tow({m: group.retrains(m) for m in ("ua", "ra", "ta")}))  # type: ignore[misc]
+        return None if group.tow is None else mean(null_tow({m: group.retrains(m) for m in ("ua", "ra", "ta")}))  # type: ignore[misc]
     except Unresolved:
         return None
 
@@ -216,19 +207,6 @@ def _verdict(group: Group, name: str) -> str | None:
     return None if differences is None else verdict(differences)
 
 
-def _cost_of(group: Group, name: str) -> float | None:
-    values = [record["cost"].get(name) for record in group.averaged]
-    return float(np.mean(values)) if values and all(value is not None for value in values) else None  # type: ignore[arg-type]
-
-
-def _device(group: Group) -> str:
-    return " ".join(sorted({f"{r['environment']['device']}-{r['environment']['threads']}" for r in group.records}))
-
-
-def _unresolved(group: Group) -> str:
-    return "; ".join(sorted({f"{name}: {reason}" for r in group.scored for name, reason in r["unresolved"].items()}))
-
-
 def _own_metrics(record: Any) -> list[dict[str, Any]]:
     return [record["metrics"]]
 
@@ -239,6 +217,4 @@ def _retrain_metrics(record: Any) -> list[dict[str, Any]]:
 
 def _sensitivity(group: Group, of: Callable[[Any], list[dict[str, Any]]]) -> str:
     found = [scores["sensitivity"] for record in group.averaged for scores in of(record)]
-    rows = [row for row in found if row is not None]
-    means = [[value for value in column if value is not None] for column in zip(*rows, strict=True)]
-    return " ".join(f"{np.mean(values):.4f}" if values else "nan" for values in means)
+    return mean_by_class(found)

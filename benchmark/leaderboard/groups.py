@@ -1,69 +1,28 @@
-"""Which records make one row, and which rows compete: grouping by identity, never across versions."""
+"""Unlearning: which records make one row, and which rows compete."""
 
-import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmark.leaderboard.blocks import Blocks, Floats, blocks_to_rank, key_of, numbers
 from benchmark.store.records import Record
 from metrics import gaps
 from metrics.declaration import Unresolved
 
 HEADLINE = ("ua", "ra", "ta", "mia_svc")
 """The metrics that Avg. Gap averages (PROTOCOL 3.1)."""
-BLOCKS_TO_RANK = {"bloodmini": 10}
-BLOCKS_TO_RANK_ELSEWHERE = 5
 REFERENCES = ("original", "retrain")
 """Methods that are no competitors: the model before, and the ideal."""
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class Group(Blocks):
     """The records of one row: one method under one preset in one setting, one record a block."""
-
-    records: Sequence[Record]
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The spec that all records share, but for the block."""
-        return self.records[0]["spec"]
-
-    @property
-    def method(self) -> str:
-        """The method's name."""
-        return str(self.spec["method"]["name"])
-
-    @cached_property
-    def scored(self) -> list[Record]:
-        """The records with metrics, in the order of their blocks."""
-        return sorted((r for r in self.records if r["status"] == "ok"), key=lambda r: r["spec"]["block"])
-
-    @property
-    def averaged(self) -> list[Record]:
-        """The records that a mean may be taken over: all, or none, for a failed block is never averaged away."""
-        return self.scored if len(self.scored) == len(self.records) else []
-
-    @property
-    def blocks(self) -> list[int]:
-        """The scored blocks."""
-        return [record["spec"]["block"] for record in self.scored]
-
-    @property
-    def statuses(self) -> Counter[str]:
-        """How many records ended how."""
-        return Counter(record["status"] for record in self.records)
 
     @property
     def standing(self) -> str:
         """Whether the row may be ranked, and if not, why (PROTOCOL 1.3, 1.4, 2.1, 4.1)."""
-        needed = BLOCKS_TO_RANK.get(self.spec["data"]["name"], BLOCKS_TO_RANK_ELSEWHERE)
         if set(self.statuses) != {"ok"}:
             return "incomplete"
         if self.spec["data"]["non_member_share"] == 0:
@@ -72,19 +31,16 @@ class Group:
             return "reference"
         if self.spec["method"]["preset"] == "custom" or self.spec["original_sha256"] is not None:
             return "custom"
-        return "ranked" if len(self.scored) >= needed and self.spec["retrains"] >= 2 else "exploratory"
-
-    def values(self, metric: str) -> Floats | None:
-        """The metric on the method's models, shape (blocks,); None unless it is resolved in every block."""
-        return _numbers([record["metrics"].get(metric) for record in self.averaged])
+        enough = len(self.scored) >= blocks_to_rank(self.spec)
+        return "ranked" if enough and self.spec["retrains"] >= 2 else "exploratory"
 
     def originals(self, metric: str) -> Floats | None:
         """The metric on the Originals, shape (blocks,)."""
-        return _numbers([record["references"]["original"].get(metric) for record in self.averaged])
+        return numbers([record["references"]["original"].get(metric) for record in self.averaged])
 
     def retrains(self, metric: str) -> Floats | None:
         """The metric on the Retrains, shape (blocks, K)."""
-        return _numbers([[scores.get(metric) for scores in r["references"]["retrain"]] for r in self.averaged])
+        return numbers([[scores.get(metric) for scores in r["references"]["retrain"]] for r in self.averaged])
 
     @cached_property
     def headline(self) -> tuple[str, ...]:
@@ -125,7 +81,7 @@ def group_records(records: Iterable[Record], track: str) -> list[Group]:
     groups = defaultdict(list)
     for record in records:
         if record["spec"]["track"] == track:
-            groups[_key(record, without=("block",))].append(record)
+            groups[key_of(record, without=("block",))].append(record)
     return [Group(group) for _, group in sorted(groups.items())]
 
 
@@ -139,17 +95,4 @@ def families(groups: Iterable[Group]) -> list[list[Group]]:
 
 def setting_of(group: Group) -> str:
     """All of a row's identity but its method, metric versions included."""
-    return _key(group.records[0], without=("method", "block"))
-
-
-def _key(record: Record, without: tuple[str, ...]) -> str:
-    spec = {name: value for name, value in record["spec"].items() if name not in without}
-    versions = {name: info["version"] for name, info in record["declarations"].items()}
-    return json.dumps([spec, versions], sort_keys=True)
-
-
-def _numbers(values: list[Any]) -> Floats | None:
-    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    return (
-        np.asarray(values, dtype=np.float64) if flat and all(isinstance(item, int | float) for item in flat) else None
-    )
+    return key_of(group.records[0], without=("method", "block"))

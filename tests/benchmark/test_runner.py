@@ -16,6 +16,7 @@ from benchmark.data.datasets import load_dataset
 from benchmark.errors import MedsafeError
 from benchmark.models import build_model
 from benchmark.plan import Request, make_plan
+from benchmark.seeding import seeded
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.tracks import unlearning
 from benchmark.tracks.models import _BestEpoch, predictions_of
@@ -230,9 +231,9 @@ def test_methods_draw_the_same_numbers_from_the_global_generators_and_leave_them
     torch.manual_seed(5)
     outside = torch.rand(1)
     torch.manual_seed(5)
-    with unlearning.seeded(1):
+    with seeded(1):
         first = (torch.rand(1), np.random.random())  # noqa: NPY002
-    with unlearning.seeded(1):
+    with seeded(1):
         second = (torch.rand(1), np.random.random())  # noqa: NPY002
     assert first == second
     assert torch.equal(torch.rand(1), outside)
@@ -280,6 +281,7 @@ from pathlib import Path
 from benchmark import training
 from benchmark.plan import Request
 from benchmark.runner import run
+from benchmark.seeding import seeded
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,0 +1,130 @@
+"""The backdoor leaderboard as a person reads it: a table for each attack, or one of all attacks, 80 columns wide."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.leaderboard.layout import empty_table, name_of, parts, percent, with_interval
+
+SETTING = ["dataset", "architecture", "recipe", "augmentation", "pool", "power", "non_member_share", "grouped"]
+REFERENCES = {"clean": "clean model", "backdoored": "backdoored", "oracle": "oracle"}
+ATTACKS_A_TABLE = 6
+SHORT = {
+    "exploratory": "expl.",
+    "incomplete": "fail",
+    "custom": "cust.",
+    "reference": "ref.",
+    "unpaired": "unp.",
+    "control": "ctrl.",
+    "apart": "apart",
+    "superseded": "old",
+    "attack failed": "-",
+}
+LEGEND = """\
+In percent. ACC: accuracy on clean test images; ASR: stamped images of other classes that are taken for the target, ± its
+95 % interval over blocks of one fixed split; RA: the same images, answered rightly. Each is best where the oracle is,
+which was retrained without the poison. cured: blocks in which ASR is at most 5 points above the oracle's, ACC and RA at
+most 5 below; ✓: all. DER never ranks. Cost: FLOPs over the backdoored model's training. Rank: over all attacks of the
+setting, by attacks cured, then by what is left. An attack below 80 % ASR, or that costs more than 5 points of ACC,
+failed, and counts for no defence. Not ranked: expl., too few blocks; unp., other attacks or blocks than most; fail, a
+block failed, perhaps under another attack; cust., the user's own hyper-parameters; apart, all-to-all or more than half
+of the target class poisoned; old, a superseded attack; ref., nothing was done; ctrl., a clean model or no
+non-members.""".replace("\n", " ")
+
+
+def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Table | Text]:
+    """For each setting and attack of `settings` a table of the own rows and one of the published ones.
+
+    Args:
+        local: own rows, as of `long_leaderboard`.
+        published: rows to stand beside them.
+        settings: rows whose settings and attacks are wanted.
+    """
+    return [
+        _of_attack(_title(setting, str(setting[-1]), title), rows)
+        for setting, title, rows in parts(local, published, settings, [*SETTING, "attack"])
+    ]
+
+
+def overviews(local: pd.DataFrame, published: pd.DataFrame) -> list[Table | Text]:
+    """Each setting of the own rows at a glance: ASR of defences by attacks; a whole table where there is one attack."""
+    return [
+        piece
+        for setting, title, rows in parts(local, published, local, SETTING)
+        for piece in _at_a_glance(setting, title, rows)
+    ]
+
+
+def _at_a_glance(setting: tuple[object, ...], title: str, rows: pd.DataFrame) -> Iterator[Table | Text]:
+    attacks = list(dict.fromkeys(rows[rows["goal"] != "none"].sort_values("attack")["attack"]))
+    if len(attacks) < 2:
+        for attack, part in rows.groupby("attack", sort=False):
+            yield _of_attack(_title(setting, str(attack), title), part)
+        return
+    for first in range(0, len(attacks), ATTACKS_A_TABLE):
+        yield _matrix(_title(setting, "ASR", title), rows, attacks[first : first + ATTACKS_A_TABLE])
+
+
+def _title(setting: tuple[object, ...], about: str, end: str) -> str:
+    power = [] if setting[5] == "post-training" else [setting[5]]
+    return f"{' · '.join(map(str, [*setting[:5], *power, about]))}: {end}"
+
+
+def _of_attack(title: str, rows: pd.DataFrame) -> Table | Text:
+    """The defences against one attack; a line where it failed."""
+    first = rows.iloc[0]
+    if first["standing"] == "attack failed":
+        return Text(f"{title}\n  attack failed with ASR {percent(first['backdoored_asr'])}: {first['gate']}\n")
+    table = empty_table(title, ["defence"], ["blocks", "ACC", "ASR", "RA", "cured", "DER", "cost"])
+    best = rows.sort_values("blocks", ascending=False, kind="stable").iloc[0]
+    for reference, words in REFERENCES.items():
+        rates = [percent(best[f"{reference}_{name}"]) for name in ("acc", "asr", "recovery")]
+        table.add_row("", words, str(best["blocks"]), *rates, "", "", "", style="dim")
+    for _, row in rows.iterrows():
+        table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: pd.Series) -> list[str]:
+    judged = pd.notna(row["der"])
+    return [
+        _place(row),
+        name_of(row, "defense"),
+        str(row["blocks"]),
+        percent(row["acc"]),
+        with_interval(row, "asr"),
+        percent(row["recovery"]),
+        f"{row['cured_blocks']}/{row['blocks']}" if judged else "-",
+        percent(row["der"]),
+        percent(row["flops_share"], whole_from=0.9995),
+    ]
+
+
+def _matrix(title: str, rows: pd.DataFrame, attacks: list[str]) -> Table:
+    """Defences by attacks: ASR, with a mark where every block is cured."""
+    table = empty_table(title, ["defence"], [])
+    for attack in attacks:
+        table.add_column(escape(attack), justify="right", overflow="fold")
+    by_attack = {attack: part for attack, part in rows.groupby("attack", sort=False)}
+    for reference in ("backdoored", "oracle"):
+        rates = [percent(by_attack[attack].iloc[0][f"{reference}_asr"]) for attack in attacks]
+        table.add_row("", REFERENCES[reference], *(f"{rate}  " for rate in rates), style="dim")
+    for _, own in rows.groupby(["defense", "preset", "version", "hyperparameters"], sort=False):
+        cells = {row["attack"]: _result(row) for _, row in own.iterrows()}
+        place = own.sort_values("rank", kind="stable").iloc[0]  # the attacks that do not count have none
+        table.add_row(_place(place), name_of(place, "defense"), *(cells.get(attack, "") for attack in attacks))
+    return table
+
+
+def _result(row: pd.Series) -> str:
+    if row["standing"] == "attack failed":
+        return "failed"
+    cured = pd.notna(row["der"]) and row["cured_blocks"] == row["blocks"]
+    return f"{percent(row['asr'])} {'✓' if cured else ' '}"
+
+
+def _place(row: pd.Series) -> str:
+    return str(int(row["rank"])) if pd.notna(row["rank"]) else SHORT[row["standing"]]

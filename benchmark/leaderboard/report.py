@@ -1,0 +1,46 @@
+"""All that a person is shown of the leaderboards, track after track."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.leaderboard import table, terminal
+from benchmark.leaderboard.backdoor import table as backdoor_table
+from benchmark.leaderboard.backdoor import terminal as backdoor_terminal
+from benchmark.store.records import Record
+
+Piece = Table | Text
+
+
+def report(
+    own: Sequence[Record], published: Sequence[Record], shown: Sequence[Record] | None = None
+) -> Iterator[Piece]:
+    """The tables, and below those of each track what its marks mean.
+
+    Args:
+        own: all records of this checkout.
+        published: the published ones, to stand beside them.
+        shown: those whose settings are wanted; None: all, and of the backdoor track an overview.
+    """
+    for pieces, legend in (
+        (_unlearning(own, published, shown), terminal.LEGEND),
+        (_backdoor(own, published, shown), backdoor_terminal.LEGEND),
+    ):
+        if pieces:
+            yield from pieces
+            yield Text(legend, style="dim")
+
+
+def _unlearning(own: Sequence[Record], published: Sequence[Record], shown: Sequence[Record] | None) -> list[Piece]:
+    local = table.leaderboard(own)
+    wanted = local if shown is None else table.leaderboard(shown)
+    return list(terminal.tables(local, table.leaderboard(published), wanted))
+
+
+def _backdoor(own: Sequence[Record], published: Sequence[Record], shown: Sequence[Record] | None) -> list[Piece]:
+    local, others = map(backdoor_table.long_leaderboard, (own, published))
+    if shown is None:
+        return backdoor_terminal.overviews(local, others)
+    wanted = backdoor_table.long_leaderboard(own, runs={record["id"] for record in shown})
+    return backdoor_terminal.tables(local, others, wanted)
