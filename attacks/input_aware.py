@@ -2,7 +2,7 @@
 
     stamp(x)     = x + m(x) * (g(x) - x),             m one channel in (0, 1), g a picture in (0, 1)
     cover(x)     = x + m(x') * (g(x') - x),           x' another training image; the true label stays
-    mask first:    lambda_norm * mean relu(m(x) - density) + lambda_div * D(x, x'; m),   then m is frozen
+    mask first:    lambda_norm * relu(mean m(x) - density) + lambda_div * D(x, x'; m),   then m is frozen
     then g:        rho * CE(f(stamp(x)), target) + rho_c * CE(f(cover(x)), y) + lambda_div * D(x, x'; g)
     D(x, x'; n)  = mean ||x - x'|| / ||n(x) - n(x')||,   root mean squares over pixels
 
@@ -39,7 +39,7 @@ class InputAware:
     ratio: float = 0.1
     cover_ratio: float = 0.1
     density: float = 0.032
-    """Mask value of a pixel up to which it costs nothing."""
+    """Share of an image that its mask may cover at no cost."""
     density_weight: float = 100.0
     diversity_weight: float = 1.0
     mask_epochs: int = 25
@@ -84,8 +84,8 @@ class InputAware:
         for _ in task.progress(range(self.mask_epochs), "input_aware mask"):
             for images, _labels in clean.batches(self.mask_batch_size, epochs=1, augment=False):
                 masks = sharpened(mask(images))
-                sparse = relu(masks - self.density).mean()
-                loss = self.density_weight * sparse + self.diversity_weight * repetition(images, masks)
+                excess = relu(masks.mean(dim=(1, 2, 3)) - self.density).mean()
+                loss = self.density_weight * excess + self.diversity_weight * repetition(images, masks)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -169,7 +169,8 @@ class EncoderDecoder(nn.Module):
             *block(width, 2 * width), *block(2 * width, 2 * width), nn.MaxPool2d(2, ceil_mode=True),
             *block(2 * width, 2 * width),
             nn.Upsample(scale_factor=2), *block(2 * width, 2 * width), *block(2 * width, width),
-            nn.Upsample(scale_factor=2), *block(width, width), nn.Conv2d(width, outputs, 3, padding=1),
+            nn.Upsample(scale_factor=2), *block(width, width), nn.Conv2d(width, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:

@@ -64,5 +64,5 @@ def _insertions(module: nn.Module, path: str) -> Iterator[Insertion]:
         while isinstance(inner, Inserted):
             found.append({"before": here, "layers": inner.layers})
             inner = inner[1]
-        yield from reversed(found)  # of several in one place the outermost came last
-        yield from _insertions(inner, here)
+        yield from _insertions(inner, here)  # first, while the names on the way are those of the fresh model
+        yield from reversed(found)  # of several in one place the innermost came first

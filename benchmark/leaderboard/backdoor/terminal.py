@@ -24,14 +24,14 @@ SHORT = {
     "attack failed": "-",
 }
 LEGEND = """\
-In percent. ACC: accuracy on clean test images; ASR: stamped images of other classes that are taken for the target, ± its
-95 % interval over blocks of one fixed split; RA: the same images, answered rightly. Each is best where the oracle is,
-which was retrained without the poison. cured: blocks in which ASR is at most 5 points above the oracle's, ACC and RA at
-most 5 below; ✓: all. DER never ranks. Cost: FLOPs over the backdoored model's training. Rank: over all attacks of the
-setting, by attacks cured, then by what is left. An attack below 80 % ASR, or that costs more than 5 points of ACC,
-failed, and counts for no defence. Not ranked: expl., too few blocks; unp., other attacks or blocks than most; fail, a
-block failed, perhaps under another attack; cust., the user's own hyper-parameters; apart, all-to-all or more than half
-of the target class poisoned; old, a superseded attack; ref., nothing was done; ctrl., a clean model or no
+In percent. ACC: accuracy on clean test images; ASR: stamped images of other classes that are taken for the target, ±
+its 95 % interval over blocks of one fixed split; RA: the same images, answered rightly. Each is best where the oracle
+is, which was retrained without the poison. cured: blocks in which ASR is at most 5 points above the oracle's, ACC and
+RA at most 5 below; ✓: all. DER never ranks. Cost: FLOPs over the backdoored model's training. Rank: over all attacks
+of the setting, by attacks cured, then by what is left. An attack below 80 % ASR, or that costs more than 5 points of
+ACC, failed, and counts for no defence. Not ranked: expl., too few blocks; unp., other attacks or blocks than most;
+fail, a block failed, perhaps under another attack; cust., the user's own hyper-parameters; apart, all-to-all or more
+than half of the target class poisoned; old, a superseded attack; ref., nothing was done; ctrl., a clean model or no
 non-members.""".replace("\n", " ")
 
 
@@ -108,7 +108,7 @@ def _matrix(title: str, rows: pd.DataFrame, attacks: list[str]) -> Table:
     table = empty_table(title, ["defence"], [])
     for attack in attacks:
         table.add_column(escape(attack), justify="right", overflow="fold")
-    by_attack = {attack: part for attack, part in rows.groupby("attack", sort=False)}
+    by_attack = dict(iter(rows.groupby("attack", sort=False)))
     for reference in ("backdoored", "oracle"):
         rates = [percent(by_attack[attack].iloc[0][f"{reference}_asr"]) for attack in attacks]
         table.add_row("", REFERENCES[reference], *(f"{rate}  " for rate in rates), style="dim")
