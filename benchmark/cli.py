@@ -261,25 +261,21 @@ def _name(record: Any) -> str:
     return f"{spec['method']['name']} on {setting} ({record['id']})"
 
 
-def _rebuild(results: Path) -> Any:
+def _rebuild(results: Path) -> None:
     from benchmark.leaderboard.table import write_leaderboard
 
-    table = write_leaderboard(results)
-    say(f"leaderboard: {results / 'leaderboards' / 'unlearning.csv'}")
-    return table
+    for path in write_leaderboard(results):
+        say(f"leaderboard: {path}")
 
 
 def _show(results: Path, published: Path, records: list[Any] | None) -> None:
-    """Rebuild the folder's leaderboard and print the tables of these records' settings, or all."""
-    from benchmark.leaderboard.table import leaderboard as build
-    from benchmark.leaderboard.terminal import LEGEND, tables
+    """Rebuild the folder's leaderboards and print the tables of these records' settings, or all."""
+    from benchmark.leaderboard.report import report
     from benchmark.store.records import RecordStore
 
-    own = build(RecordStore(results))
-    others = build(RecordStore(published) if published.resolve() != results.resolve() else [])
-    for table in tables(own, others, own if records is None else build(records)):
-        console.print(table, "")
-    console.print(LEGEND, style="dim")
+    others = list(RecordStore(published)) if published.resolve() != results.resolve() else []
+    for piece in report(list(RecordStore(results)), others, records):
+        console.print(piece, "")
     _rebuild(results)
 
 

@@ -33,11 +33,12 @@ def parts(
                 yield setting, f"{title} (setting {part['setting'].iloc[0]})" if competing[1:] else title, part
 
 
-def empty_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+def empty_table(title: str | None, left: Sequence[str], right: Sequence[str]) -> Table:
     """A table with a column for places, columns of text that may be folded, and columns of numbers."""
     table = Table(
-        title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0, show_edge=False
-    )
+        title=title and escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0,
+        show_edge=False,
+    )  # fmt: skip
     table.add_column("rank", justify="right", no_wrap=True)
     for name in left:
         table.add_column(name, overflow="fold")
@@ -47,9 +48,10 @@ def empty_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
 
 
 def name_of(row: pd.Series, column: str) -> str:
-    """A method with its preset, and with its statuses where a block failed."""
+    """A method with its preset, and with its statuses where one of these blocks failed."""
     preset = "" if row["preset"] == "published" else f" ({row['preset']})"
-    statuses = f"\n{row['statuses']}" if row["standing"] == "incomplete" else ""
+    only_ok = row["statuses"].startswith("ok") and " " not in row["statuses"]  # it failed under another attack then
+    statuses = f"\n{row['statuses']}" if row["standing"] == "incomplete" and not only_ok else ""
     return escape(f"{row[column]}{preset}{statuses}")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -10,7 +11,7 @@ from benchmark.leaderboard.backdoor import table as backdoor_table
 from benchmark.leaderboard.backdoor import terminal as backdoor_terminal
 from benchmark.store.records import Record
 
-Piece = Table | Text
+Piece = Table | Group | Text
 
 
 def report(
@@ -32,13 +33,13 @@ def report(
             yield Text(legend, style="dim")
 
 
-def _unlearning(own: Sequence[Record], published: Sequence[Record], shown: Sequence[Record] | None) -> list[Piece]:
+def _unlearning(own: Sequence[Record], published: Sequence[Record], shown: Sequence[Record] | None) -> Sequence[Piece]:
     local = table.leaderboard(own)
     wanted = local if shown is None else table.leaderboard(shown)
-    return list(terminal.tables(local, table.leaderboard(published), wanted))
+    return terminal.tables(local, table.leaderboard(published), wanted)
 
 
-def _backdoor(own: Sequence[Record], published: Sequence[Record], shown: Sequence[Record] | None) -> list[Piece]:
+def _backdoor(own: Sequence[Record], published: Sequence[Record], shown: Sequence[Record] | None) -> Sequence[Piece]:
     local, others = map(backdoor_table.long_leaderboard, (own, published))
     if shown is None:
         return backdoor_terminal.overviews(local, others)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pandas as pd
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -11,7 +12,10 @@ from benchmark.leaderboard.layout import empty_table, name_of, parts, percent, w
 
 SETTING = ["dataset", "architecture", "recipe", "augmentation", "pool", "power", "non_member_share", "grouped"]
 REFERENCES = {"clean": "clean model", "backdoored": "backdoored", "oracle": "oracle"}
-ATTACKS_A_TABLE = 6
+ATTACKS_A_TABLE = 5
+LONGEST_NAME = 24
+ODD = ("apart", "superseded", "control", "attack failed")
+"""Standings of one attack, which say nothing of the defence's row."""
 SHORT = {
     "exploratory": "expl.",
     "incomplete": "fail",
@@ -35,7 +39,7 @@ than half of the target class poisoned; old, a superseded attack; ref., nothing 
 non-members.""".replace("\n", " ")
 
 
-def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Table | Text]:
+def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame) -> list[Group]:
     """For each setting and attack of `settings` a table of the own rows and one of the published ones.
 
     Args:
@@ -49,7 +53,7 @@ def tables(local: pd.DataFrame, published: pd.DataFrame, settings: pd.DataFrame)
     ]
 
 
-def overviews(local: pd.DataFrame, published: pd.DataFrame) -> list[Table | Text]:
+def overviews(local: pd.DataFrame, published: pd.DataFrame) -> list[Group]:
     """Each setting of the own rows at a glance: ASR of defences by attacks; a whole table where there is one attack."""
     return [
         piece
@@ -58,7 +62,7 @@ def overviews(local: pd.DataFrame, published: pd.DataFrame) -> list[Table | Text
     ]
 
 
-def _at_a_glance(setting: tuple[object, ...], title: str, rows: pd.DataFrame) -> Iterator[Table | Text]:
+def _at_a_glance(setting: tuple[object, ...], title: str, rows: pd.DataFrame) -> Iterator[Group]:
     attacks = list(dict.fromkeys(rows[rows["goal"] != "none"].sort_values("attack")["attack"]))
     if len(attacks) < 2:
         for attack, part in rows.groupby("attack", sort=False):
@@ -73,19 +77,20 @@ def _title(setting: tuple[object, ...], about: str, end: str) -> str:
     return f"{' · '.join(map(str, [*setting[:5], *power, about]))}: {end}"
 
 
-def _of_attack(title: str, rows: pd.DataFrame) -> Table | Text:
+def _of_attack(title: str, rows: pd.DataFrame) -> Group:
     """The defences against one attack; a line where it failed."""
     first = rows.iloc[0]
     if first["standing"] == "attack failed":
-        return Text(f"{title}\n  attack failed with ASR {percent(first['backdoored_asr'])}: {first['gate']}\n")
-    table = empty_table(title, ["defence"], ["blocks", "ACC", "ASR", "RA", "cured", "DER", "cost"])
+        asr = percent(first["backdoored_asr"])
+        return _headed(title, Text(f" attack failed (mean ASR {asr}): {first['gate']}"))
+    table = empty_table(None, ["defence"], ["blocks", "ACC", "ASR", "RA", "cured", "DER", "cost"])
     best = rows.sort_values("blocks", ascending=False, kind="stable").iloc[0]
     for reference, words in REFERENCES.items():
         rates = [percent(best[f"{reference}_{name}"]) for name in ("acc", "asr", "recovery")]
         table.add_row("", words, str(best["blocks"]), *rates, "", "", "", style="dim")
     for _, row in rows.iterrows():
         table.add_row(*_cells(row))
-    return table
+    return _headed(title, table)
 
 
 def _cells(row: pd.Series) -> list[str]:
@@ -103,20 +108,29 @@ def _cells(row: pd.Series) -> list[str]:
     ]
 
 
-def _matrix(title: str, rows: pd.DataFrame, attacks: list[str]) -> Table:
+def _matrix(title: str, rows: pd.DataFrame, attacks: list[str]) -> Group:
     """Defences by attacks: ASR, with a mark where every block is cured."""
-    table = empty_table(title, ["defence"], [])
+    table = empty_table(None, ["defence"], [])
     for attack in attacks:
-        table.add_column(escape(attack), justify="right", overflow="fold")
+        table.add_column(escape(attack.replace("_", "_\n")), justify="right", overflow="fold")
     by_attack = dict(iter(rows.groupby("attack", sort=False)))
     for reference in ("backdoored", "oracle"):
         rates = [percent(by_attack[attack].iloc[0][f"{reference}_asr"]) for attack in attacks]
         table.add_row("", REFERENCES[reference], *(f"{rate}  " for rate in rates), style="dim")
+    names = [REFERENCES["backdoored"]]
     for _, own in rows.groupby(["defense", "preset", "version", "hyperparameters"], sort=False):
-        cells = {row["attack"]: _result(row) for _, row in own.iterrows()}
-        place = own.sort_values("rank", kind="stable").iloc[0]  # the attacks that do not count have none
-        table.add_row(_place(place), name_of(place, "defense"), *(cells.get(attack, "") for attack in attacks))
-    return table
+        results = {row["attack"]: _result(row) for _, row in own.iterrows()}
+        if results.keys() & set(attacks):
+            usual = own.assign(odd=own["standing"].isin(ODD)).sort_values(["rank", "odd"], kind="stable").iloc[0]
+            names.append(name_of(usual, "defense"))
+            table.add_row(_place(usual), names[-1], *(results.get(attack, "") for attack in attacks))
+    table.columns[1].min_width = min(LONGEST_NAME, max(map(len, names)))
+    return _headed(title, table)
+
+
+def _headed(title: str, content: Table | Text) -> Group:
+    """A title that may be wider than what stands below it."""
+    return Group(Text(title, style="bold"), content)
 
 
 def _result(row: pd.Series) -> str:

@@ -32,7 +32,8 @@ def make_run(
         "architecture": "cnn-small",
         "recipe": {"name": "cpu", "epochs": 30, "augmentation": "none", "precision": "fp32"},
         "attack": {
-            "kind": "attacks", "name": attack, "version": "1", "preset": "published", "hyperparameters": {"ratio": ratio},
+            "kind": "attacks", "name": attack, "version": "1", "preset": "published",
+            "hyperparameters": {"ratio": ratio},
         },
         "pool": "reserved",
         "method": {

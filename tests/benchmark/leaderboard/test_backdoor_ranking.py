@@ -25,7 +25,8 @@ def by_defense(records):
 def test_more_cured_attacks_come_first_and_then_the_smaller_rest():
     records = [
         *make_runs("sau", "badnets"), *make_runs("sau", "wanet", rates=shifted(asr=0.30)),
-        *make_runs("npd", "badnets", rates=shifted(asr=0.04)), *make_runs("npd", "wanet", rates=shifted(recovery=-0.04)),
+        *make_runs("npd", "badnets", rates=shifted(asr=0.04)),
+        *make_runs("npd", "wanet", rates=shifted(recovery=-0.04)),
         *make_runs("anp", "badnets", rates=shifted(acc=-0.01)), *make_runs("anp", "wanet", rates=shifted(asr=0.60)),
         *make_runs("none", "badnets", rates=BACKDOORED), *make_runs("none", "wanet", rates=BACKDOORED),
     ]  # fmt: skip
@@ -46,14 +47,11 @@ def test_doing_better_than_the_oracle_makes_up_for_nothing():
 
 
 def test_der_never_ranks():
-    # a constant wrong prediction beats a defence that leaves a rest, by DER alone
-    constant = {"acc": 0.80, "asr": 0.0, "recovery": 0.80}
-    found = by_defense(make_runs("constant", rates=constant) + make_runs("sau", rates=shifted(asr=0.40, acc=0.0)))
-    assert found["constant"]["der"] > found["sau"]["der"]
-    assert found["constant"]["rank"] == 1  # its rest is smaller here
-    found = by_defense(make_runs("constant", rates=constant) + make_runs("sau", rates=shifted(asr=0.25, acc=0.0)))
-    assert found["constant"]["der"] > found["sau"]["der"]
-    assert found["sau"]["rank"] == 1
+    # no trigger left, but also less of everything else: DER praises it, the distance to the oracle does not
+    spoilt = {"acc": 0.80, "asr": 0.0, "recovery": 0.80}
+    found = by_defense(make_runs("spoilt", rates=spoilt) + make_runs("sau", rates=shifted(asr=0.25)))
+    assert found["spoilt"]["der"] > found["sau"]["der"]
+    assert (found["sau"]["rank"], found["spoilt"]["rank"]) == (1, 2)
 
 
 def test_one_block_that_is_not_cured_is_enough_for_the_attack_not_to_be():
@@ -151,7 +149,7 @@ def test_powers_are_ranked_apart():
     assert table["defense"].tolist() == ["sau", "npd", "clp", "abl", "ordinary_training"]
     assert table["rank"].tolist()[:4] == [1, 2, 1, 1]
     assert table["standing"].tolist()[4] == "reference"
-    assert table["setting"].nunique() == 1
+    assert len(set(table["setting"])) == 1
 
 
 def test_only_rows_with_the_same_attacks_and_blocks_compete_and_the_most_runs_decide():

@@ -59,7 +59,7 @@ def test_a_run_shows_its_attack_with_the_references_on_top():
 def test_an_attack_that_failed_says_so_on_one_line_with_its_asr():
     runs = [make_run("sau", "wanet", b, backdoored=WEAK) for b in range(2)]
     text = " ".join(show(runs + make_runs("sau", blocks=2), shown=runs).split())
-    assert "wanet: own runs attack failed with ASR 60.0: block 0: ASR 60.00% is below 80%; block 1" in text
+    assert "wanet: own runs attack failed (mean ASR 60.0): block 0: ASR 60.00% is below 80%; block 1" in text
 
 
 def test_only_the_attacks_that_were_run_are_shown_but_ranks_follow_from_all():

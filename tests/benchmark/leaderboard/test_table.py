@@ -2,15 +2,19 @@
 
 import csv
 import re
+import shutil
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
 
+from benchmark.leaderboard.backdoor.table import leaderboard as wide_leaderboard
+from benchmark.leaderboard.backdoor.table import long_leaderboard
 from benchmark.leaderboard.columns import columns
 from benchmark.leaderboard.table import FAMILY_COLUMNS, documentation, leaderboard, write_leaderboard
 from benchmark.store.records import RecordStore
+from tests.benchmark.leaderboard.backdoor_factory import make_runs
 from tests.benchmark.leaderboard.factory import make_record, make_row
 
 
@@ -35,8 +39,14 @@ def cells(results):
 def test_every_column_has_a_name_of_its_own_and_is_documented():
     names = [*FAMILY_COLUMNS, *(column.name for column in columns())]
     assert len(set(names)) == len(names)
-    documented = re.findall(r"^\| `(\w+)` \| (.+) \|$", documentation(), flags=re.MULTILINE)
-    assert [name for name, _ in documented] == names == list(leaderboard([]).columns)
+    documented = re.findall(r"^\| `(\S+)` \| (.+) \|$", documentation(), flags=re.MULTILINE)
+    assert [name for name, _ in documented[: len(names)]] == names == list(leaderboard([]).columns)
+    wide, long = (
+        list(build(make_runs("sau", "<attack>", 2)).columns) for build in (wide_leaderboard, long_leaderboard)
+    )
+    assert [name for name, _ in documented[len(names) :]] == wide + long
+    assert len(set(wide)) == len(wide)
+    assert len(set(long)) == len(long)
     assert all(len(text) > 5 for _, text in documented)
 
 
@@ -48,7 +58,8 @@ def test_the_documentation_lies_beside_the_csv(results):
 
 def test_the_csv_says_what_the_table_says(results):
     folder = results(make_row("salun", error=0.1) + make_row("finetune") + make_row("retrain", 3))
-    table = write_leaderboard(folder)
+    table = leaderboard(RecordStore(folder))
+    write_leaderboard(folder)
     read = pd.read_csv(folder / "leaderboards" / "unlearning.csv")
     assert list(read.columns) == list(table.columns)
     assert read["method"].tolist() == table["method"].tolist()
@@ -79,9 +90,35 @@ def test_the_same_records_give_the_same_bytes(results):
 
 
 def test_a_folder_without_records_gives_a_table_without_rows(tmp_path):
-    assert write_leaderboard(tmp_path / "nothing").empty
+    csv = tmp_path / "nothing" / "leaderboards" / "unlearning.csv"
+    assert write_leaderboard(tmp_path / "nothing") == [csv]
     assert cells(tmp_path / "nothing") == []
-    assert (tmp_path / "nothing" / "leaderboards" / "unlearning.csv").read_text().startswith("rank,p_vs_finetune,")
+    assert csv.read_text().startswith("rank,p_vs_finetune,")
+
+
+def test_backdoor_runs_have_two_files_of_their_own_which_go_with_their_records(results):
+    folder = results([*make_runs("sau"), *make_runs("sau", "wanet", 2), *make_runs("sau", "clean", 2)])
+    names = ["unlearning.csv", "backdoor.csv", "backdoor_long.csv"]
+    assert [path.name for path in write_leaderboard(folder)] == names
+    for build, name in ((wide_leaderboard, names[1]), (long_leaderboard, names[2])):
+        read, table = pd.read_csv(folder / "leaderboards" / name), build(RecordStore(folder))
+        assert list(read.columns) == list(table.columns)
+        assert len(read) == len(table)
+        assert pd.to_numeric(read["asr_gap"]).tolist() == pytest.approx(
+            table["asr_gap"].astype(float).tolist(), nan_ok=True
+        )
+    shutil.rmtree(folder / "records")
+    assert [path.name for path in write_leaderboard(folder)] == names[:1]
+    assert sorted(path.name for path in (folder / "leaderboards").iterdir()) == ["README.md", "unlearning.csv"]
+
+
+def test_both_tracks_leave_each_other_alone(results):
+    folder = results(make_row("salun"))
+    write_leaderboard(folder)
+    before = (folder / "leaderboards" / "unlearning.csv").read_bytes()
+    results(make_runs("sau"))
+    write_leaderboard(folder)
+    assert (folder / "leaderboards" / "unlearning.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", " =1"])
@@ -146,7 +183,7 @@ def test_a_leaderboard_needs_neither_torch_nor_the_runner(results):
     folder = results(make_row("salun", 3))
     code = (
         "import sys; from pathlib import Path\n"
-        "import benchmark.store.records, benchmark.leaderboard.terminal\n"
+        "import benchmark.store.records, benchmark.leaderboard.report\n"
         "from benchmark.leaderboard.table import write_leaderboard\n"
         "write_leaderboard(Path(sys.argv[1]))\n"
         "heavy = {'torch', 'torchvision', 'medmnist', 'timm', 'benchmark.api', 'benchmark.runner'}\n"
