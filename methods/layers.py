@@ -72,11 +72,15 @@ def convolution_norm_pairs(model: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNo
 
 
 @torch.no_grad()
-def prune_channels(norms: Sequence[nn.BatchNorm2d], pruned: Tensor) -> None:
-    """Zero scale and shift of channels. `pruned`: boolean, the channels of all the norms one after another."""
+def prune_channels(norms: Sequence[nn.BatchNorm2d], pruned: Tensor, *, shift: bool) -> None:
+    """Zero the scale of channels, and with `shift` what is added to them too.
+
+    `pruned`: boolean, the channels of all the norms one after another.
+    """
     for norm, rows in zip(norms, pruned.split([norm.num_features for norm in norms]), strict=True):
         norm.weight[rows] = 0
-        norm.bias[rows] = 0
+        if shift:
+            norm.bias[rows] = 0
 
 
 class RescaledNorms:

@@ -29,7 +29,7 @@ class AttackTask:
     generator: torch.Generator
     """Seeded, on the device."""
     clean_model: Callable[[], nn.Module]
-    """A copy of a model that was trained on the clean `train`."""
+    """A copy of a model that the attacker has trained on the clean `train` under seeds of his own."""
     progress: Progress
 
 

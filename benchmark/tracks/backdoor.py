@@ -21,6 +21,8 @@ from benchmark.tracks.poisoning import Attack, AttackedBlock, prepare, training_
 from benchmark.tracks.scoring import declarations
 from metrics.backdoor import compare, gate, score_backdoor
 
+MOST_UNCHANGED = 0.01
+"""Share of test images that a stamp may leave as they are: a white patch on a white corner (PROTOCOL 7.2)."""
 REFERENCES = ("clean", "backdoored", "oracle")
 """What every defended model is compared with."""
 
@@ -41,10 +43,9 @@ class BackdoorTrack:
             Unsupported: the attack failed (PROTOCOL 7.2): there is nothing to defend against.
         """
         clean_images = defender_rows(self.bench.dataset, self.bench.splits, spec.pool)
-        yield Record(notes=list(self._notes(spec)))
         block = prepare(self.bench, self.attack, spec.block, in_training=self.info.power == "in-training")
         setting = self._setting(block)
-        yield Record(setting=setting, sizes=self._sizes(spec, clean_images))
+        yield Record(setting=setting, sizes=self._sizes(spec, clean_images), notes=list(self._notes(spec, setting)))
         references = {name: self._answers(block, getattr(block, name)) for name in REFERENCES}
         scored = score(setting, references)
         yield scored | Record(artifacts={name: artifact.folder.name for name, artifact in references.items()})
@@ -88,9 +89,10 @@ class BackdoorTrack:
     def _setting(self, block: AttackedBlock) -> dict[str, Any]:
         """What the leaderboard has to know of the attack and the defender's power, beside their names."""
         info = self.attack.info
+        unchanged = float(block.poison.get("unchanged", 0)) / len(self.bench.splits.test)
         return {
             "goal": info.goal, "victims": info.victims, "controls_training": info.controls_training,
-            "target": block.target, "power": self.info.power, "unchanged": int(block.poison.get("unchanged", 0)),
+            "target": block.target, "power": self.info.power, "unchanged": unchanged,
         }  # fmt: skip
 
     def _sizes(self, spec: BackdoorSpec, clean_images: np.ndarray) -> dict[str, int]:
@@ -101,8 +103,10 @@ class BackdoorTrack:
             "poisoned": len(rows.poisoned), "cover": len(rows.cover),
         }  # fmt: skip
 
-    def _notes(self, spec: BackdoorSpec) -> Iterator[str]:
+    def _notes(self, spec: BackdoorSpec, setting: dict[str, Any]) -> Iterator[str]:
         """What a reader of the row must know."""
+        if setting["unchanged"]:
+            yield f"the stamp leaves {setting['unchanged']:.2%} of the test images as they are"
         dataset, info = self.bench.dataset, self.attack.info
         if dataset.num_classes == 2 and info.goal == "all-to-one":
             name = dataset.class_names[target_class(dataset, spec.block)]
@@ -132,7 +136,7 @@ def score(setting: dict[str, Any], answers: dict[str, Artifact]) -> Record:
     """The scored part of a record, from stored predictions alone.
 
     Args:
-        setting: the record's: goal, target, and the number of test images that the stamp leaves unchanged.
+        setting: the record's: goal, target, and the share of test images that the stamp leaves unchanged.
         answers: predictions of the references, and, where the attack passed its gate, of `model`.
     """
     stored = {name: predictions_of(artifact) for name, artifact in answers.items()}
@@ -168,6 +172,6 @@ def _failure(setting: dict[str, Any], references: dict[str, Any]) -> str | None:
     """Why the attack does not count; None where it does, or where there is none."""
     if setting["goal"] == "none":
         return None
-    if setting["unchanged"]:
-        return f"its stamp leaves {setting['unchanged']} test images as they are"
+    if setting["unchanged"] > MOST_UNCHANGED:
+        return f"its stamp leaves {setting['unchanged']:.1%} of the test images as they are"
     return gate(references["backdoored"]["acc"], references["backdoored"]["asr"], references["clean"]["acc"])

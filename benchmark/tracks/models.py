@@ -140,6 +140,10 @@ class Workbench:
             return self._imported(self.checkpoint)
         return self._trained(self.splits.pool, block, "original", None)
 
+    def surrogate(self, block: int) -> Artifact:
+        """A clean model of an attacker's own: other seeds than those of the models that are attacked and compared."""
+        return self._trained(self.splits.pool, block, "surrogate", None)
+
     def oracle(self, block: int, honest: np.ndarray) -> Artifact:
         """The Original's seeds on the honest rows of the pool alone: what a model without the poison is like."""
         return self._trained(honest, block, "original", None)

@@ -108,8 +108,8 @@ def _on_static_poison(bench: Workbench, block: AttackedBlock) -> AttackedBlock:
 
 def _attacked(bench: Workbench, attack: Attack, block: int) -> Artifact:
     """The model trained on the poisoned pool with the Original's seeds, and the poison."""
-    rows, clean = attack.rows(bench, block), bench.original(block)
-    task = _attack_task(bench, block, rows, clean)
+    rows = attack.rows(bench, block)
+    task = _attack_task(bench, block, rows)
 
     def make() -> Made:
         trigger = attack.method.trigger(task)
@@ -122,14 +122,14 @@ def _attacked(bench: Workbench, attack: Attack, block: int) -> Artifact:
 
     key = bench.common_key(bench.splits.validation) | {
         "kind": "backdoored", "attack": asdict(attack.spec), "block": block, "poisoning_version": VERSION,
-        "rows": hash_rows(bench.splits.pool), "target": task.target, "clean": clean.folder.name,
+        "rows": hash_rows(bench.splits.pool), "target": task.target,
         "poisoned": hash_rows(rows.poisoned), "cover": hash_rows(rows.cover),
     }  # fmt: skip
     with seeded(derive_seed(block, "attack", "global")):
         return bench.keep(key, make)
 
 
-def _attack_task(bench: Workbench, block: int, rows: PoisonRows, clean: Artifact) -> AttackTask:
+def _attack_task(bench: Workbench, block: int, rows: PoisonRows) -> AttackTask:
     pool = bench.splits.pool
     return AttackTask(
         train=bench.split(pool, block, "attack", "train"),
@@ -138,7 +138,7 @@ def _attack_task(bench: Workbench, block: int, rows: PoisonRows, clean: Artifact
         cover=bench.rows_on_device(np.searchsorted(pool, rows.cover)),
         num_classes=bench.dataset.num_classes,
         generator=torch.Generator(bench.device).manual_seed(derive_seed(block, "attack", "draws")),
-        clean_model=lambda: bench.load(clean),
+        clean_model=lambda: bench.load(bench.surrogate(block)),
         progress=bench.progress,
     )
 

@@ -2,12 +2,13 @@
 
     min_{m in [0,1]}  alpha * CE(m) + (1 - alpha) * max_{|delta|, |xi| <= eps} CE(m + delta, 1 + xi)
     CE(m, s):  cross-entropy on clean images with every batch norm's gamma, beta replaced by m * gamma, s * beta
-    prune (gamma = beta = 0) the channels with m <= threshold
+    prune (gamma = 0, as m = 0 does) the channels with m <= threshold
 
 Source: Wu and Wang, Adversarial Neuron Pruning Purifies Backdoored Deep Models, NeurIPS 2021: eps 0.4 in one signed
 step, alpha 0.2, masks by SGD of rate 0.2 and momentum 0.9 over 2,000 batches of 128 from 500 clean CIFAR-10 images,
 threshold 0.2. The perturbation starts anew for every batch, uniformly in the box, and is projected onto it after each
-step of eps / attack_steps. Batches are shuffled passes over the clean images, where the source draws with replacement.
+step of eps / attack_steps: the paper's bound, which the authors' code leaves out. Batches are shuffled passes over the
+clean images, where the source draws with replacement.
 
 BackdoorBench learns masks at a rate of 0.01 on batches of 256 (preset `backdoorbench`) and picks the threshold by the
 success of the attack on test images, which no defender knows: here it is fixed.
@@ -50,7 +51,7 @@ class AdversarialNeuronPruning:
     def defend(self, model: nn.Module, task: DefenseTask) -> nn.Module:
         """Learn the masks, prune where they are small."""
         masks = self.learn_masks(RescaledNorms(model, self.statistics), task)
-        prune_channels(batch_norms(model), masks <= self.threshold)
+        prune_channels(batch_norms(model), masks <= self.threshold, shift=False)
         return model
 
     def learn_masks(self, network: RescaledNorms, task: DefenseTask) -> Tensor:

@@ -36,7 +36,7 @@ class ChannelLipschitzPruning:
         """Prune outliers layer by layer; each bound depends on its own layer alone."""
         for convolution, norm in convolution_norm_pairs(model):
             bounds = lipschitz_bounds(convolution, norm)
-            prune_channels([norm], bounds > bounds.mean() + self.u * bounds.std())
+            prune_channels([norm], bounds > bounds.mean() + self.u * bounds.std(), shift=True)
         return model
 
 

@@ -11,16 +11,16 @@
 A round starts at delta = 0, takes one SGD step on L_in for each batch of a pass, then one Adam step on theta for each
 batch of another pass, both losses of Phi and L_out on the same batch.
 
-Source: Zeng et al., Adversarial Unlearning of Backdoors via Implicit Hypergradient, ICLR 2022; values of the authors'
-code and of BackdoorBench, on 2,500 clean CIFAR-10 images: 5 rounds, K = 5, inner SGD lr 10, Adam 1e-4, training
-augmentation.
+Source: Zeng et al., Adversarial Unlearning of Backdoors via Implicit Hypergradient, ICLR 2022; values of BackdoorBench,
+on 2,500 clean CIFAR-10 images: 5 rounds, K = 5, inner SGD lr 10, Adam 1e-4, training augmentation.
 
-  - `perturbed_share`, `norm_cap`: in the paper the whole batch is perturbed and ||delta||_2 <= 10 (preset `paper`); the
-    code perturbs a random 1 % of it, at least one image here, and bounds nothing. The hypergradient ignores the bound,
-    as the authors' does.
-  - `pixel_scale`, s above: the code adds delta to normalised images, we add it to images in [0, 1]. With s = 0.25,
-    CIFAR-10's standard deviation, delta is in the code's units and all of its values keep their meaning: in pixels the
-    inner learning rate is 10 * s^2 and the cap 10 * s. x' is not clipped to [0, 1].
+  - `perturbed_share`, `norm_cap`: in the paper the whole batch is perturbed and ||delta||_2 <= 10 (preset `paper`);
+    BackdoorBench perturbs a random 1 % of it, at least one image here, and bounds nothing. The hypergradient ignores
+    the bound, as the authors' does. Their inner search climbs the loss of the model's own predictions; the formula's is
+    of y.
+  - `pixel_scale`, s above: BackdoorBench adds delta to normalised images, we add it to images in [0, 1]. With s = 0.25,
+    CIFAR-10's standard deviation, delta is in those units and all values keep their meaning: in pixels the inner
+    learning rate is 10 * s^2 and the cap 10 * s. x' is not clipped to [0, 1].
   - `train_statistics`: batch norm keeps its statistics, so that f is one function in both problems and the perturbed
     images do not move them. The paper is silent; True uses and follows batch statistics in every pass.
 """

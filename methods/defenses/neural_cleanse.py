@@ -18,8 +18,8 @@ momentum 0.9, weight decay 5e-4, cosine, batch norm in training mode; the paper'
 is preset `paper` (with one epoch a cosine is constant).
 
 Images are stamped after augmentation, where the test-time trigger sits; which ones is drawn anew in every epoch, and
-with several triggers each image gets one of them at random (the sources know one epoch, or one trigger). Both phases
-have a fixed number of epochs, so that `scaled` raises both learning rates alike.
+with several triggers each image gets one of them at random (the sources know one epoch, or one trigger). `scaled`
+raises the learning rate of the unlearning alone: the reversal trains no model, and searches until it has found.
 """
 
 import logging
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class NeuralCleanse:
     trigger_epochs: int = 80
-    trigger_lr: float = 0.1
+    reversal_step_size: float = 0.1
     cost: float = 1e-3
     """Weight of the mask's norm at the start."""
     cost_patience: int = 5
@@ -63,8 +63,8 @@ class NeuralCleanse:
         for name in ("success", "stamped_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
-        if self.trigger_lr < 0 or self.cost <= 0:
-            raise ValueError("trigger_lr is at least 0 and cost is positive")
+        if self.reversal_step_size < 0 or self.cost <= 0:
+            raise ValueError("reversal_step_size is at least 0 and cost is positive")
 
     def defend(self, model: nn.Module, task: DefenseTask) -> nn.Module:
         """Look for triggers, and train against those that are suspiciously small."""
@@ -86,7 +86,7 @@ class NeuralCleanse:
         channels, height, width = task.clean.images.shape[1:]
         drawn = torch.rand(channels + 1, height, width, generator=task.generator, device=task.generator.device)
         raw = drawn.logit(1e-3).div(2).requires_grad_()  # mask, then pattern: uniform in [0, 1]
-        optimizer = torch.optim.Adam([raw], self.trigger_lr, betas=(0.5, 0.9))
+        optimizer = torch.optim.Adam([raw], self.reversal_step_size, betas=(0.5, 0.9))
         for _ in range(self.trigger_epochs):
             hits = 0
             for images, _ in task.clean.batches(self.batch_size, epochs=1):

@@ -7,7 +7,7 @@ from torch import nn
 from benchmark.api import DefenseTask, backdoor_defense
 
 
-@backdoor_defense("none", version=1, data_free=True)
+@backdoor_defense("none", version=1)
 @dataclass(frozen=True)
 class NoDefense:
     def defend(self, model: nn.Module, task: DefenseTask) -> nn.Module:

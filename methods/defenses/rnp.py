@@ -2,13 +2,13 @@
 
     theta'  = gradient ascent on CE(theta; D_clean), until its accuracy is at most stop_accuracy
     m       = argmin_{m in [0,1]}  alpha * CE(theta', m; D_clean),   every batch norm's gamma' replaced by m * gamma'
-    prune (gamma = beta = 0) the channels of theta, the model as it was, with m < threshold
+    prune (gamma = 0, as m = 0 does) the channels of theta, the model as it was, with m <= threshold
 
 Source: Li et al., Reconstructive Neuron Pruning for Backdoor Defense, ICML 2023, values as in BackdoorBench: 500 clean
 CIFAR-10 images; ascent by SGD of rate 0.01 over 20 epochs at most, down to 20 % accuracy; masks by SGD of rate 0.2 over
-20 epochs, alpha 0.2; threshold 0.7. Batch 128, momentum 0.9, weight decay 5e-4 on weights, none on masks. Accuracy
-is counted over an epoch's batches as they are trained on. Ascent drives it below chance whatever the number of
-classes, so that 20 % is reached with two classes as well.
+20 epochs, alpha 0.2; threshold 0.7. Batch 128, momentum 0.9, weight decay 5e-4 on weights, none on masks; both rates
+are constant here. Accuracy is counted over an epoch's batches as they are trained on. Ascent drives it below chance
+whatever the number of classes, so that 20 % is reached with two classes as well.
 
 The authors' code clips gradients before they are computed, to no effect: ours has no clipping. BackdoorBench picks the
 threshold by the success of the attack on test images, which no defender knows: here it is fixed.
@@ -56,7 +56,7 @@ class ReconstructiveNeuronPruning:
         norms = batch_norms(model)
         unlearned = self.unlearn(copy.deepcopy(model), task)
         masks = self.recover(RescaledNorms(unlearned, self.statistics), task)
-        prune_channels(norms, masks < self.threshold)
+        prune_channels(norms, masks <= self.threshold, shift=False)
         return model
 
     def unlearn(self, model: nn.Module, task: DefenseTask) -> nn.Module:

@@ -30,7 +30,7 @@ def refused(medsafe, tiny_npz, cache, tmp_path):
 
 
 NAMES = [
-    (("--method", "salum"), "unknown unlearning method 'salum': did you mean 'salun'?"),
+    (("--method", "salum"), "unknown method 'salum': did you mean 'salun'?"),
     (("--dataset", "bloodmin"), "unknown data set 'bloodmin': did you mean 'bloodmini'?"),
     (("--arch", "cnn-smal"), "unknown architecture 'cnn-smal': did you mean 'cnn-small'?"),
     (("--arch", "timm:resnet81"), "unknown timm architecture 'resnet81': did you mean"),
@@ -170,7 +170,7 @@ def test_a_checkpoint_of_another_architecture_is_found_out_before_anything_is_co
 
 
 def test_a_line_about_a_name_in_brackets_or_with_emoji_words_keeps_it_as_it_is(refused):
-    assert "unknown unlearning method '[bold]:bug:[/x]'" in refused("--method", "[bold]:bug:[/x]")
+    assert "unknown method '[bold]:bug:[/x]'" in refused("--method", "[bold]:bug:[/x]")
 
 
 @pytest.mark.parametrize("words", [("run",), ("run", "--method"), ("run", "--metod", "salun"), ("leaderbord",)])

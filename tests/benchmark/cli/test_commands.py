@@ -185,7 +185,7 @@ def process(*words, cwd, limit=300):
 
 def test_the_installed_command_answers_bad_input_with_one_line_and_code_2(tmp_path):
     said, _ = process("run", "--method", "salum", cwd=tmp_path)
-    assert said == Said(2, "", "medsafe: unknown unlearning method 'salum': did you mean 'salun'?\n")
+    assert said == Said(2, "", "medsafe: unknown method 'salum': did you mean 'salun'?\n")
     assert list(tmp_path.iterdir()) == []
 
 

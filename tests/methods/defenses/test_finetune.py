@@ -139,7 +139,7 @@ SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 256}
         (FTSAM, SGD | {"epochs": 100, "rho": 2, "label_smoothing": 0.1, "schedule_per_iteration": False}),
         (NAD, SGD | {"teacher_epochs": 10, "epochs": 10, "power": 2, "shallow_weight": 500, "deep_weight": 1000}),
         (IBAU, {"rounds": 5, "lr": 1e-4, "inner_lr": 10, "penalty": 0.001, "fixed_point_steps": 5}),
-        (NeuralCleanse, SGD | {"epochs": 100, "trigger_lr": 0.1, "cost": 1e-3, "success": 0.98, "anomaly": 2}),
+        (NeuralCleanse, SGD | {"epochs": 100, "reversal_step_size": 0.1, "cost": 1e-3, "success": 0.98, "anomaly": 2}),
     ],
 )
 def test_defaults_are_the_published_ones(method, published):
@@ -162,7 +162,7 @@ def test_defaults_are_the_published_ones(method, published):
         (NeuralCleanse, {"success": 1.5}),
         (NeuralCleanse, {"stamped_share": -0.1}),
         (NeuralCleanse, {"cost": 0}),
-        (NeuralCleanse, {"trigger_lr": -1}),
+        (NeuralCleanse, {"reversal_step_size": -1}),
     ],
 )
 def test_hyper_parameters_out_of_range_are_refused_by_name(method, wrong):

@@ -51,7 +51,7 @@ def test_pruned_channels_are_zero_whatever_comes_in(backdoored, images):
     model = backdoored().eval()
     pruned = torch.zeros(16 + 32 + 64, dtype=torch.bool)
     pruned[[3, 16, 111]] = True
-    prune_channels(batch_norms(model), pruned)
+    prune_channels(batch_norms(model), pruned, shift=True)
     blocks = model.get_submodule("network")
     assert not blocks[:2](images)[:, 3].any()
     assert blocks[:2](images)[:, 2].any()
@@ -98,3 +98,12 @@ def test_nets_without_what_is_asked_for_are_refused_in_words():
         convolution_norm_pairs(model)
     with pytest.raises(Unsupported, match="no linear layer"):
         penultimate_features(nn.Sequential(nn.Flatten()), Split(torch.zeros(1), torch.zeros(1), 0))
+
+
+def test_pruning_the_scale_alone_is_what_a_mask_of_zero_computes(backdoored, images):
+    pruned = torch.zeros(16 + 32 + 64, dtype=torch.bool)
+    pruned[[3, 16, 111]] = True
+    masked = RescaledNorms(backdoored(), "running")(images, (~pruned).float())
+    model = backdoored().eval()
+    prune_channels(batch_norms(model), pruned, shift=False)
+    torch.testing.assert_close(model(images), masked)
