@@ -2,7 +2,7 @@
 
     stamp(x)     = x + m(x) * (g(x) - x),             m one channel in (0, 1), g a picture in (0, 1)
     cover(x)     = x + m(x') * (g(x') - x),           x' another training image; the true label stays
-    mask first:    lambda_norm * relu(mean m(x) - density) + lambda_div * D(x, x'; m),   then m is frozen
+    mask first:    lambda_norm * mean relu(m(x) - density) + lambda_div * D(x, x'; m),   then m is frozen
     then g:        rho * CE(f(stamp(x)), target) + rho_c * CE(f(cover(x)), y) + lambda_div * D(x, x'; g)
     D(x, x'; n)  = mean ||x - x'|| / ||n(x) - n(x')||,   root mean squares over pixels
 
@@ -14,17 +14,20 @@ Ours: the authors update classifier and g from one forward pass. Here the classi
 which no gradient passes, so that they take turns: before each step of the classifier, in eval mode and with its weights
 untouched, g takes one on clean training images, all of which are stamped both ways under the weights that the authors'
 batches give the two terms. No schedule lowers g's rate, since its number of steps is the classifier's. Stamps use
-running batch-norm statistics, so that they do not depend on the batch. Upsampling repeats pixels (bilinear there),
-which a GPU can differentiate reproducibly.
+running batch-norm statistics, so that they do not depend on the batch. Upsampling repeats pixels (bilinear there). With
+`density_of="image"` the mask is charged for its mean over an image, which then comes to the density; charged pixel by
+pixel, as published, it comes to less.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
+from attacks._encoder_decoder import new_network
 from attacks._stamps import check_not_negative, check_positive, check_ratios, check_shares, to_pixels
 from attacks.bpp import others_than
 from benchmark.api import AttackTask, Trigger, backdoor_attack
@@ -39,7 +42,8 @@ class InputAware:
     ratio: float = 0.1
     cover_ratio: float = 0.1
     density: float = 0.032
-    """Share of an image that its mask may cover at no cost."""
+    """What a pixel's mask, or the image's mean, may be at no cost."""
+    density_of: Literal["pixel", "image"] = "pixel"
     density_weight: float = 100.0
     diversity_weight: float = 1.0
     mask_epochs: int = 25
@@ -84,7 +88,8 @@ class InputAware:
         for _ in task.progress(range(self.mask_epochs), "input_aware mask"):
             for images, _labels in clean.batches(self.mask_batch_size, epochs=1, augment=False):
                 masks = sharpened(mask(images))
-                excess = relu(masks.mean(dim=(1, 2, 3)) - self.density).mean()
+                charged = masks if self.density_of == "pixel" else masks.mean(dim=(1, 2, 3))
+                excess = relu(charged - self.density).mean()
                 loss = self.density_weight * excess + self.diversity_weight * repetition(images, masks)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -145,36 +150,3 @@ def stamped(images: Tensor, sources: Tensor, mask: nn.Module, generator: nn.Modu
         seen = source.float() / 255
         parts.append(to_pixels(255 * blend(part.float() / 255, generator(seen), sharpened(mask(seen)))))
     return torch.cat(parts)
-
-
-def new_network(channels: int, outputs: int, width: int, generator: torch.Generator) -> nn.Module:
-    """An encoder and decoder, initialised from the generator's stream and on its device."""
-    seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return EncoderDecoder(channels, outputs, width).to(generator.device)
-
-
-class EncoderDecoder(nn.Module):
-    """Two halvings and back, for images of any size in [0, 1]; what comes out lies in (0, 1)."""
-
-    def __init__(self, channels: int, outputs: int, width: int) -> None:
-        super().__init__()
-
-        def block(before: int, after: int) -> list[nn.Module]:
-            return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-
-        self.layers = nn.Sequential(
-            *block(channels, width), *block(width, width), nn.MaxPool2d(2, ceil_mode=True),
-            *block(width, 2 * width), *block(2 * width, 2 * width), nn.MaxPool2d(2, ceil_mode=True),
-            *block(2 * width, 2 * width),
-            nn.Upsample(scale_factor=2), *block(2 * width, 2 * width), *block(2 * width, width),
-            nn.Upsample(scale_factor=2), *block(width, width), nn.Conv2d(width, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )  # fmt: skip
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(n, channels, height, width) -> (n, outputs, height, width)."""
-        height, width = images.shape[2:]
-        made: Tensor = self.layers(2 * images - 1)
-        return made[..., :height, :width].tanh() / 2 + 0.5

@@ -12,8 +12,9 @@ data set on a clean model of the attacker's own; patterns shipped with BackdoorB
 Ours: the paper adds up, image by image, DeepFool's smallest perturbations towards the target and low-passes the sum
 until enough images are fooled. Here v takes steps down the gradient of the cross-entropy towards the target on
 mini-batches, each scaled to a largest entry of `step_share * a`, until `fooled_share` of a batch's images from other
-classes are taken for the target, or `steps` are over. The pattern may darken as well as brighten, for images that are
-white at the border.
+classes are taken for the target (0.8, as is usual for universal perturbations), or `steps` are over. Models that never
+saw the pattern obey it too, to a degree: what a defence is measured against is the oracle under the same stamp. The
+pattern may darken as well as brighten, for images that are white at the border.
 """
 
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Lf:
             if len(others) == 0:
                 continue
             gradient, fooled = self.slope(model, others, free, task.target)
-            if fooled >= self.fooled_share:
+            if fooled >= self.fooled_share and free.any():  # a pattern it is to be, however willing the model
                 break
             free -= self.step_share * self.amplitude * gradient / gradient.abs().max().clamp(min=1e-12)
             free.clamp_(-self.amplitude, self.amplitude)

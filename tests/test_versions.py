@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from benchmark import api, models, seeding, training
-from benchmark.data import augment, duplicates, groups, scenarios, splits, trivialaugment, units
-from benchmark.registry import find, names
-from metrics import accuracy, checks, membership, sampling, unlearning
+from benchmark.contracts import insertion
+from benchmark.data import augment, duplicates, groups, poison, scenarios, splits, trivialaugment, units
+from benchmark.registry import BUILT_IN, find, names
+from benchmark.tracks import poisoning
+from metrics import accuracy, backdoor, checks, membership, sampling, scores, trigger, unlearning
 from metrics.unlearning import METRICS
 
 FILE = Path(__file__).parent / "versions.json"
@@ -31,18 +33,29 @@ def fingerprint(*things) -> str:
     return hashlib.sha256("\n".join(map(ast.unparse, trees)).encode()).hexdigest()[:16]
 
 
+def behind(module, seen=()):
+    """A plugin's module and the project's other plugin modules whose things it uses, in a fixed order."""
+    found = {module.__name__: module}
+    for thing in vars(module).values():
+        name = str(getattr(thing, "__module__", ""))
+        if name.startswith(("methods.", "attacks.")) and name not in (*seen, *found):
+            found |= {each.__name__: each for each in behind(sys.modules[name], (*seen, *found))}
+    return [found[name] for name in sorted(found)]
+
+
 def present() -> dict[str, list[object]]:
     """What is cached or recorded under a version -> that version, and the fingerprint of the code behind it."""
     found = {}
-    for name in names("unlearning"):
-        plugin = find("unlearning", name)
-        own = [sys.modules[cls.__module__] for cls in plugin.cls.__mro__ if cls.__module__.startswith("methods.")]
-        found[f"method {name}"] = [plugin.info.version, fingerprint(*own)]
+    for kind, name in [(each, name) for each in BUILT_IN for name in names(each)]:
+        plugin = find(kind, name)
+        found[f"{kind} {name}"] = [plugin.info.version, fingerprint(*behind(sys.modules[plugin.cls.__module__]))]
     drawn = (splits, scenarios, units, duplicates, groups)
     loop = (*drawn, training, models, augment, trivialaugment, seeding, api.Split, api.steps_per_epoch, api.derive_seed)
+    found["poisoning"] = [poison.VERSION, fingerprint(poison, poisoning, insertion)]
     found["training loop"] = [training.VERSION, fingerprint(*loop)]
-    versions = {name: info.version for name, info in METRICS.items()}
-    found["metrics"] = [versions, fingerprint(accuracy, membership, sampling, checks, unlearning)]
+    versions = {name: info.version for name, info in (METRICS | backdoor.METRICS).items()}
+    code = (accuracy, membership, sampling, checks, unlearning, backdoor, trigger, scores)
+    found["metrics"] = [versions, fingerprint(*code)]
     return found
 
 

@@ -91,7 +91,6 @@ class NeuralPolarizer:
             optimizer.zero_grad(set_to_none=True)
             cross_entropy(model(images), labels).backward()
             optimizer.step()
-        polarizer.eval()
 
     def perturbed(self, model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
         """Images in [0, 1] that the model in its present state is drawn to take for the target classes."""

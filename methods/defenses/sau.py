@@ -80,10 +80,9 @@ class SAU:
                 perturbed = images + self.perturbation(model, reference, images, labels, clean)
                 with torch.no_grad():
                     attacked = reference(perturbed).argmax(1)
-                counted = (attacked != labels) & (attacked != clean[1])
                 model.train(self.train_statistics)
                 logits, perturbed_logits = model(torch.cat([images, perturbed])).chunk(2)
-                loss = self.outer_loss(logits, perturbed_logits, labels, attacked, counted)
+                loss = self.outer_loss(logits, perturbed_logits, labels, attacked, clean[1])
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -117,9 +116,10 @@ class SAU:
         return self.share_weight * share - self.adversarial_weight * adversarial, shared
 
     def outer_loss(
-        self, logits: Tensor, perturbed_logits: Tensor, labels: Tensor, attacked: Tensor, counted: Tensor
+        self, logits: Tensor, perturbed_logits: Tensor, labels: Tensor, attacked: Tensor, own: Tensor
     ) -> Tensor:
-        """What a step of unlearning minimises; `attacked` holds k, `counted` says over which samples R is summed."""
+        """What a step minimises; the reference predicts `attacked` on perturbed images, `own` on clean."""
+        counted = (attacked != labels) & (attacked != own)
         risk = exact_risk if self.exact_risk else clamped_risk
         shared_risk = (counted * risk(perturbed_logits, attacked)).sum() / len(labels)
         loss = self.clean_weight * cross_entropy(logits, labels) + self.shared_risk_weight * shared_risk

@@ -185,6 +185,14 @@ def test_it_draws_nothing_and_repeats_itself_to_the_last_bit(backdoored, defense
     assert same_bits(first.state_dict(), SHORT.defend(backdoored(), defense_task()).state_dict())
 
 
+def test_images_are_not_augmented(backdoored, defense_task, dataset):
+    def refuse(images, generator):
+        raise AssertionError("augmented")
+
+    clean = Split(dataset.images[240:260], dataset.labels[240:260], 0, augmentation=refuse)
+    SHORT.defend(backdoored(), defense_task(clean=clean))
+
+
 def test_grey_images_work_too(backdoored, defense_task, dataset):
     clean = Split(dataset.images[240:260, :1], dataset.labels[240:260], 0)
     after = SHORT.defend(backdoored(channels=1), defense_task(clean=clean))

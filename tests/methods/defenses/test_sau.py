@@ -68,10 +68,13 @@ def batch(backdoored, defense_task):
         return model, reference, images, labels, (model(images).argmax(1), reference(images).argmax(1))
 
 
-def test_caching_predictions_changes_no_result(backdoored, defense_task):
+def test_caching_predictions_changes_no_result(backdoored, defense_task, dataset):
     method = SAU(rounds=2, lr=1e-3, batch_size=32)
-    ours = method.defend(backdoored(), defense_task())
-    plain = straightforward(method, backdoored(), defense_task())
+    labels = dataset.labels[240:304].clone()
+    labels[::4] = 0  # so that a perturbation may lead from a wrong class to the label, and to the attack's target
+    clean = Split(dataset.images[240:304], labels, 0)
+    ours = method.defend(backdoored(), defense_task(clean=clean.fork("same")))
+    plain = straightforward(method, backdoored(), defense_task(clean=clean.fork("same")))
     assert not same_bits(ours.state_dict(), backdoored().state_dict())
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-4)
@@ -110,8 +113,12 @@ def test_the_search_ends_once_every_sample_is_shared(batch):
     model, _, images, labels, _ = batch
     perturbed = model(images + 0.2).argmax(1)
     never = (perturbed + 1) % 8  # clean predictions under which the first perturbation fools both models alike
-    delta = SAU().perturbation(model, model, images, labels, (never, never))
+    with CostCounter(torch.device("cpu")) as forward:
+        model(images)
+    with CostCounter(torch.device("cpu")) as search:
+        delta = SAU().perturbation(model, model, images, labels, (never, never))
     assert torch.equal(delta, torch.full_like(images, 0.2))
+    assert search.flops == 2 * forward.flops  # one look at each model
 
 
 @pytest.mark.parametrize("clean_first, clean_second", [(0, 0), (1, 0), (0, 1), (1, 1)])
@@ -183,24 +190,24 @@ def test_only_the_exact_risk_still_has_a_gradient_where_the_model_is_overconfide
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_the_shared_risk_is_summed_over_counted_samples_and_divided_by_all(exact):
+def test_the_risk_is_summed_where_the_reference_leaves_label_and_clean_prediction_and_divided_by_all(exact):
     logits, attacked = of_probabilities(0.1, 0.5, 0.9, 0.99)
-    counted = torch.tensor([True, False, True, False])
-    loss = SAU(clean_weight=0, exact_risk=exact).outer_loss(logits, logits, attacked, attacked, counted)
+    labels, own = torch.tensor([1, 0, 2, 1]), torch.tensor([1, 1, 1, 0])  # the second's is its label, the fourth's old
+    loss = SAU(clean_weight=0, exact_risk=exact).outer_loss(logits, logits, labels, attacked, own)
     assert float(loss) == pytest.approx(-(math.log(0.9) + math.log(0.1)) / 4, rel=1e-3)
 
 
 def test_where_the_reference_is_not_fooled_only_the_clean_loss_is_left():
     logits, attacked = of_probabilities(0.1, 0.5)
     labels = torch.tensor([2, 1])
-    loss = SAU().outer_loss(logits, logits.flip(0), labels, attacked, torch.zeros(2, dtype=torch.bool))
+    loss = SAU().outer_loss(logits, logits.flip(0), labels, attacked, own=attacked)
     torch.testing.assert_close(loss, cross_entropy(logits, labels))
 
 
 def test_adversarial_training_adds_the_loss_on_perturbed_images():
     logits, attacked = of_probabilities(0.1, 0.5)
     method = SAU(clean_weight=0, adversarial_training_weight=0.5)
-    loss = method.outer_loss(logits, logits.flip(0), attacked, attacked, torch.zeros(2, dtype=torch.bool))
+    loss = method.outer_loss(logits, logits.flip(0), attacked, attacked, own=attacked)
     torch.testing.assert_close(loss, 0.5 * cross_entropy(logits.flip(0), attacked))
 
 
@@ -210,7 +217,7 @@ def test_batch_norm_statistics_stay_unless_asked_for(backdoored, defense_task, t
     assert same_bits(dict(backdoored().named_buffers()), dict(after.named_buffers())) != train_statistics
 
 
-def test_the_reference_stays_the_model_that_came_and_learning_keeps_its_rate(backdoored, defense_task, monkeypatch):
+def test_the_reference_stays_the_model_that_came_and_amsgrad_keeps_its_rate(backdoored, defense_task, monkeypatch):
     references, rates = [], set()
     perturbation, step = SAU.perturbation, torch.optim.Adam.step
 
@@ -219,13 +226,13 @@ def test_the_reference_stays_the_model_that_came_and_learning_keeps_its_rate(bac
         return perturbation(self, model, reference, *rest)
 
     def stepped(self, *arguments):
-        rates.update(group["lr"] for group in self.param_groups)
+        rates.update((group["lr"], group["amsgrad"]) for group in self.param_groups)
         return step(self, *arguments)
 
     monkeypatch.setattr(SAU, "perturbation", seen)
     monkeypatch.setattr(torch.optim.Adam, "step", stepped)
     SAU(rounds=3, lr=1e-3).defend(backdoored(), defense_task())
-    assert rates == {1e-3}
+    assert rates == {(1e-3, True)}
     assert len(references) == 3
     assert same_bits(references[-1].state_dict(), backdoored().state_dict())
 
@@ -241,6 +248,14 @@ def test_the_backdoor_weakens_while_clean_images_are_still_recognised(backdoored
     assert share(before, triggered) > 0.9
     assert share(after, triggered) < 0.3
     assert share(after, defense_task().clean) > 0.3  # of eight classes, by a model that began at 0.75
+
+
+def test_images_are_not_augmented(backdoored, defense_task, dataset):
+    def refuse(images, generator):
+        raise AssertionError("augmented")
+
+    clean = Split(dataset.images[240:260], dataset.labels[240:260], 0, augmentation=refuse)
+    SAU(rounds=1).defend(backdoored(), defense_task(clean=clean))
 
 
 def test_grey_images_work_too(defense_task, backdoored, dataset):
