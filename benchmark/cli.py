@@ -198,7 +198,7 @@ def export(
     output: Annotated[Path, path_option("New folder for the model and its card.")] = Path("export"),
     results: Results = OWN,
 ) -> None:
-    """Write an unlearned model as safetensors, with a card that says where it comes from."""
+    """Write an unlearned or repaired model as safetensors, with a card that says where it comes from."""
     from benchmark.export import export_model
     from benchmark.store.artifacts import ArtifactStore, default_cache
     from benchmark.store.records import RecordStore

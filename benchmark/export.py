@@ -1,26 +1,29 @@
-"""An unlearned model to take away: its weights, and a card that says where they come from."""
+"""An unlearned or repaired model to take away: its weights, and a card that says where they come from."""
 
 import json
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
+from benchmark.contracts.insertion import Insertion
 from benchmark.errors import MedsafeError
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.files import write_atomically
 from benchmark.store.records import Record, RecordStore
+from benchmark.tracks.models import INSERTIONS
 
 CARD = """# {method} on {dataset}
 
-An unlearned model of MedSafe-Bench {medsafe}: run `{id}`, block {block}.
+A model of MedSafe-Bench {medsafe}: run `{id}`, {track}, block {block}.
 
 - Architecture: `{architecture}`, {classes} classes: {class_names}
 - Input: float images in [0, 1]; normalisation is the model's first layer
-- Forgotten: `{scenario}` ({forget} images); trained on before: data `{sha256}`
+- {story}; trained on before: data `{sha256}`
 - Method: `{method}` version {version}, preset `{preset}`: `{hyperparameters}`
-
-| metric | this model | Original | Retrains |
-|---|---|---|---|
+{layers}
+| metric | this model | {references} |
+|---|---|{rules}|
 {table}
 
 One block of one split: the leaderboard has the intervals. Not a medical device. The data set's licence applies.
@@ -53,28 +56,52 @@ def export_model(run_id: str, records: RecordStore, store: ArtifactStore, output
     aside.mkdir(parents=True)
     shutil.copyfile(artifact / "model.safetensors", aside / "model.safetensors")
     write_atomically(aside / "record.json", json.dumps(record, indent=1, sort_keys=True).encode())
-    write_atomically(aside / "README.md", _card(record).encode())
+    write_atomically(aside / "README.md", _card(record, artifact.metadata.get(INSERTIONS, [])).encode())
     aside.replace(output)
     return output / "model.safetensors"
 
 
-def _card(record: Record) -> str:
+def _card(record: Record, insertions: list[Insertion]) -> str:
     spec, method = record["spec"], record["spec"]["method"]
-    references = record["references"]
+    columns = _references(record)
     rows = [
-        f"| {record['declarations'][name]['title']} | {_number(value)} | {_number(references['original'][name])} | "
-        f"{', '.join(_number(scores[name]) for scores in references['retrain'])} |"
-        for name, value in record["metrics"].items()
-        if not isinstance(value, list)
+        " | ".join(
+            [declared["title"], *(_number(scores.get(name)) for scores in (record["metrics"], *columns.values()))]
+        )
+        for name, declared in record["declarations"].items()
+        if not isinstance(record["metrics"][name], list)
     ]
     return CARD.format(
-        id=record["id"], medsafe=record["environment"]["medsafe"], block=spec["block"], dataset=spec["data"]["name"],
-        sha256=spec["data"]["sha256"], architecture=spec["architecture"], classes=len(record["classes"]),
-        class_names=", ".join(record["classes"]), scenario=spec["scenario"], forget=record["sizes"]["forget"],
+        id=record["id"], medsafe=record["environment"]["medsafe"], track=spec["track"], block=spec["block"],
+        dataset=spec["data"]["name"], sha256=spec["data"]["sha256"], architecture=spec["architecture"],
+        classes=len(record["classes"]), class_names=", ".join(record["classes"]), story=_story(record),
         method=method["name"], version=method["version"], preset=method["preset"],
-        hyperparameters=json.dumps(method["hyperparameters"]), table="\n".join(rows),
+        hyperparameters=json.dumps(method["hyperparameters"]), layers=_layers(insertions),
+        references=" | ".join(columns), rules="|".join("---" for _ in columns),
+        table="\n".join(f"| {row} |" for row in rows),
     )  # fmt: skip
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _references(record: Record) -> dict[str, dict[str, Any]]:
+    """The models beside this one, by the title of their column."""
+    if record["spec"]["track"] == "backdoor":
+        return {f"{name} model": scores for name, scores in record["references"].items()}
+    retrains = {f"Retrain {number}": scores for number, scores in enumerate(record["references"]["retrain"])}
+    return {"Original": record["references"]["original"]} | retrains
+
+
+def _story(record: Record) -> str:
+    spec = record["spec"]
+    if spec["track"] == "unlearning":
+        return f"Forgotten: `{spec['scenario']}` ({record['sizes']['forget']} images)"
+    attack, target = spec["attack"], record["classes"][record["setting"]["target"]]
+    return f"Attack: `{attack['name']}`, {record['sizes']['poisoned']} poisoned images, target '{target}'"
+
+
+def _layers(insertions: list[Insertion]) -> str:
+    """Which layers the weights hold beside the architecture's; `benchmark.contracts.insertion.rebuild` puts them in."""
+    return "".join(f"- Added in front of `{each['before']}`: `{json.dumps(each['layers'])}`\n" for each in insertions)
+
+
+def _number(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float | int) else "-"
