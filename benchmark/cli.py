@@ -61,7 +61,7 @@ def run(
     non_members: Annotated[float, option("Share of official train no model sees; 0: accuracy control.")] = 0.1,
     attack: Annotated[Text, option("Backdoor attack that a defence is run against; `clean` is the control.")] = None,
     attack_params: Annotated[str, option("The attack's hyper-parameters, 'ratio=0.05'.")] = "",
-    attack_preset: Annotated[str, option("Named set of hyper-parameters of the attack.")] = "published",
+    attack_preset: Annotated[Text, option("Named set of hyper-parameters of the attack.")] = None,
     attack_plugin: Annotated[Path | None, path_option("A .py file that holds the attack.")] = None,
     pool: Annotated[Text, option("The defender's clean images: reserved, reserved:50, seen or seen:50.")] = None,
     results: Results = OWN,
@@ -143,7 +143,7 @@ def publish(results: Results = OWN, published: Published = PUBLISHED) -> None:
 
     source, target = RecordStore(results), RecordStore(published)
     target.check_writable()
-    copied = [target.write(record) for record in source if record["spec"]["method"]["preset"] != "custom"]
+    copied = [target.write(record) for record in source if not _is_custom(record["spec"])]
     _rebuild(published)
     say(f"{len(copied)} records published to {published}, failed runs among them; custom rows stay behind")
 
@@ -164,15 +164,22 @@ def gallery(
     from benchmark.registry import names
     from benchmark.store.artifacts import ArtifactStore, default_cache
 
-    if images < 1:
-        raise MedsafeError(f"images {images}: at least 1 is needed")
+    if images < 1 or output.suffix.lower() != ".png":
+        raise MedsafeError(f"a gallery shows at least 1 image, not {images}, and is a .png file, not '{output.name}'")
     _set_threads(threads)
     store = ArtifactStore(default_cache())
     wanted = [attack] if attack else [name for name in names("attacks") if name != "clean"]
+    if attack == "clean":
+        raise MedsafeError("attack 'clean' is the control and stamps nothing: choose another")
     requests = [Request("none", dataset=dataset, data_root=data_root, architecture=arch, attack=name, blocks="0-0")
                 for name in wanted]  # fmt: skip
     plans = [make_plan(request, store, progress) for request in requests]
-    draw_gallery(rows_of(plans, images), output)
+    try:
+        draw_gallery(rows_of(plans, images), output)
+    except (MedsafeError, OSError):
+        raise
+    except Exception as error:
+        raise MedsafeError(f"the gallery cannot be drawn: {type(error).__name__}: {error}") from error
     say(f"wrote {output}")
 
 
@@ -252,6 +259,11 @@ def _say_outcome(outcome: Any) -> None:
         else f"{record['status']}" + (f": {record['reason']}" if record["reason"] else "")
     )
     say(f"{_name(record)}: {state}")
+
+
+def _is_custom(spec: Any) -> bool:
+    """Whether the hyper-parameters of method or attack are the user's own."""
+    return "custom" in (spec["method"]["preset"], spec.get("attack", {}).get("preset"))
 
 
 def _name(record: Any) -> str:

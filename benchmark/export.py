@@ -94,7 +94,10 @@ def _story(record: Record) -> str:
     spec = record["spec"]
     if spec["track"] == "unlearning":
         return f"Forgotten: `{spec['scenario']}` ({record['sizes']['forget']} images)"
-    attack, target = spec["attack"], record["classes"][record["setting"]["target"]]
+    attack, setting = spec["attack"], record["setting"]
+    if setting["goal"] == "none":
+        return "The control: trained on clean data"
+    target = record["classes"][setting["target"]] if setting["goal"] == "all-to-one" else "the next class"
     return f"Attack: `{attack['name']}`, {record['sizes']['poisoned']} poisoned images, target '{target}'"
 
 

@@ -19,7 +19,7 @@ from benchmark.config import (
 from benchmark.data.augment import make_augmentation
 from benchmark.data.datasets import Dataset, load_dataset
 from benchmark.data.poison import VERSION as POISONING_VERSION
-from benchmark.data.poison import defender_rows
+from benchmark.data.poison import canonical_pool, defender_rows
 from benchmark.data.scenarios import Scenario, check_scenario, draw_forget, parse_scenario
 from benchmark.data.splits import Splits, make_splits, read_groups
 from benchmark.errors import MedsafeError
@@ -57,7 +57,7 @@ class Request:
     non_member_share: float = 0.1
     device: str = "auto"
     attack: str | None = None
-    attack_preset: str = "published"
+    attack_preset: str | None = None
     attack_parameters: dict[str, str] | None = None
     attack_plugin: Path | None = None
     pool: str | None = None
@@ -95,8 +95,8 @@ def _unlearning(request: Request, profile: Profile, store: ArtifactStore, progre
         raise MedsafeError(
             f"{retrains} Retrains: at least 1 is needed to compare with, and 2 for a null (--retrains 2)"
         )
-    if request.pool is not None:
-        raise MedsafeError(f"pool '{request.pool}' is a defender's, and '{request.method}' is an unlearning method")
+    attacks = ("pool", "attack_parameters", "attack_preset", "attack_plugin")
+    _refuse(request, attacks, "belongs to a backdoor defence", "an unlearning method")
     original_sha256 = checkpoint_sha256(request.original) if request.original else None
     _check_names(request, profile)
     dataset = _dataset(request)
@@ -121,17 +121,21 @@ def _unlearning(request: Request, profile: Profile, store: ArtifactStore, progre
 def _backdoor(request: Request, profile: Profile, store: ArtifactStore, progress: Progress) -> Plan:
     plugin = _defense(request)
     attacker = find("attacks", request.attack or profile.attack, request.attack_plugin)
-    attack_method = attacker.configure(request.attack_preset, request.attack_parameters or {})
+    attack_preset = request.attack_preset or "published"
+    attack_method = attacker.configure(attack_preset, request.attack_parameters or {})
+    if not isinstance(getattr(attack_method, "ratio", None), float | int):
+        raise MedsafeError(f"attack '{attacker.info.name}' has no field `ratio`, the share of images that it poisons")
     plugin.configure(request.preset, request.parameters or {})
     blocks, pool = parse_blocks(request.blocks or str(profile.blocks)), request.pool or profile.pool
     _check_names(request, profile)
     dataset = _dataset(request)
     bench = _workbench(request, profile, dataset, store, progress)
+    pool = canonical_pool(pool, bench.splits)
     clean_images = len(defender_rows(dataset, bench.splits, pool))
     info = cast("DefenseInfo", plugin.info)
     size = len(bench.splits.pool) if info.power == "in-training" else clean_images
     defense = plugin.configure(request.preset, request.parameters or {}, (size,))
-    attack_spec = method_spec(attacker, request.attack_preset, request.attack_parameters, attack_method)
+    attack_spec = method_spec(attacker, attack_preset, request.attack_parameters, attack_method)
     attack = Attack(cast("AttackInfo", attacker.info), attack_method, attack_spec)
     for block in blocks:
         attack.rows(bench, block)  # a ratio that cannot be had is an error beforehand
@@ -153,12 +157,19 @@ def _defense(request: Request) -> Plugin:
             f"attack '{request.attack}' goes with a backdoor defence, and '{request.method}' is an unlearning method: "
             f"leave it out"
         )
-    for name in ("scenario", "retrains", "original"):
-        if getattr(request, name) is not None:
-            raise MedsafeError(
-                f"--{name} belongs to unlearning, and '{request.method}' is a backdoor defence: leave it out"
-            )
-    return find("defenses", request.method, request.plugin)
+    _refuse(request, ("scenario", "retrains", "original"), "belongs to unlearning", "a backdoor defence")
+    plugin = find("defenses", request.method, request.plugin)
+    if cast("DefenseInfo", plugin.info).power != "post-training":
+        _refuse(request, ("pool",), "belongs to a defence that is handed clean images", "none")
+    return plugin
+
+
+def _refuse(request: Request, names: Sequence[str], belongs: str, other: str) -> None:
+    """No option without effect."""
+    for name in names:
+        if getattr(request, name):
+            option = name.replace("parameters", "params").replace("_", "-")
+            raise MedsafeError(f"--{option} {belongs}, and '{request.method}' is {other}: leave it out")
 
 
 def method_spec(plugin: Plugin, preset: str, parameters: dict[str, str] | None, method: Any) -> MethodSpec:

@@ -66,6 +66,8 @@ class Plugin:
         chosen = dict(self.info.presets[preset])
         if preset == "scaled" and sizes is not None and self.info.source_sizes is not None:
             published = self.cls()
+            if not hasattr(published, "updates"):
+                raise MedsafeError(f"preset scaled of {self.info.name} needs its method `updates`, a number of steps")
             factor = published.updates(*self.info.source_sizes) / published.updates(*sizes)
             rates = [field for field in fields if field == "lr" or field.endswith("_lr")]
             chosen |= {rate: getattr(published, rate) * factor for rate in rates}

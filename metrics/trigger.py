@@ -21,6 +21,8 @@ GATE_ASR = 0.80
 """An attack below this ASR has failed (PROTOCOL 7.2)."""
 GATE_ACC_LOSS = 0.05
 """So has one that costs more accuracy than this, against the block's clean model."""
+MOST_CLEAN_LABEL = 0.5
+"""Largest share of its class that clean-label poison may have in a ranked row (PROTOCOL 7.1)."""
 CURED_MARGIN = 0.05
 """How much worse than the oracle a cured model may be, in each of three rates (PROTOCOL 7.3)."""
 TOLERANCE = 1e-9

@@ -14,7 +14,9 @@ from benchmark import api, models, seeding, training
 from benchmark.contracts import insertion
 from benchmark.data import augment, duplicates, groups, poison, scenarios, splits, trivialaugment, units
 from benchmark.registry import BUILT_IN, find, names
-from benchmark.tracks import poisoning
+from benchmark.tracks import backdoor as backdoor_track
+from benchmark.tracks import calls, poisoning
+from benchmark.tracks import models as models_of
 from metrics import accuracy, backdoor, checks, membership, sampling, scores, trigger, unlearning
 from metrics.unlearning import METRICS
 
@@ -51,7 +53,8 @@ def present() -> dict[str, list[object]]:
         found[f"{kind} {name}"] = [plugin.info.version, fingerprint(*behind(sys.modules[plugin.cls.__module__]))]
     drawn = (splits, scenarios, units, duplicates, groups)
     loop = (*drawn, training, models, augment, trivialaugment, seeding, api.Split, api.steps_per_epoch, api.derive_seed)
-    found["poisoning"] = [poison.VERSION, fingerprint(poison, poisoning, insertion)]
+    track = (backdoor_track.defense_task, models_of.Workbench._trained, models_of.Workbench.surrogate, calls.made_by)
+    found["poisoning"] = [poison.VERSION, fingerprint(poison, poisoning, insertion, *track)]
     found["training loop"] = [training.VERSION, fingerprint(*loop)]
     versions = {name: info.version for name, info in (METRICS | backdoor.METRICS).items()}
     code = (accuracy, membership, sampling, checks, unlearning, backdoor, trigger, scores)

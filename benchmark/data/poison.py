@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from benchmark.data.units import Rows, draw_units, largest_remainder
 
 VERSION = 1
 """Raised with every change of what is drawn; part of the identity of every run against an attack."""
-MOST_CLEAN_LABEL = 0.5
-"""Largest share of its class that clean-label poison may have in a ranked row (PROTOCOL 7.1)."""
+MOST_MISSED = 0.1
+"""Share of a wanted number of images by which whole units may miss it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +58,14 @@ def draw_poison(
         return PoisonRows(splits.pool[:0], splits.pool[:0])
     pool, is_target = splits.pool, dataset.labels.numpy()[splits.pool] == target_class(dataset, block)
     victims = {"others": ~is_target, "target": is_target, "all": np.full(len(pool), True)}[info.victims]
-    wanted = round(ratio * int(is_target.sum() if info.victims == "target" else len(pool)))
-    _check_number(info, ratio, wanted, int(victims.sum()), len(pool))
-    poisoned = _draw(splits, pool[victims], wanted, derive_seed(block, "poison", info.victims))
+    victims &= ~np.isin(splits.unit[pool], splits.unit[pool[~victims]])  # no part of a unit is poisoned alone
+    of = "target class" if info.victims == "target" else "train pool"
+    size = int(is_target.sum()) if info.victims == "target" else len(pool)
+    poisoned = _draw(splits, pool[victims], ratio, size, of, derive_seed(block, "poison", info.victims), info.name)
     rest = pool[~np.isin(splits.unit[pool], splits.unit[poisoned])]
-    cover = _draw(splits, rest, min(round(cover_ratio * len(pool)), len(rest)), derive_seed(block, "cover"))
+    if cover_ratio == 0:
+        return PoisonRows(poisoned, pool[:0])
+    cover = _draw(splits, rest, cover_ratio, len(pool), "train pool", derive_seed(block, "cover"), info.name)
     return PoisonRows(poisoned, cover)
 
 
@@ -75,31 +77,61 @@ def defender_rows(dataset: Dataset, splits: Splits, pool: str) -> Rows:
     Raises:
         MedsafeError: no such pool, or more images than there are.
     """
-    kind, _, size = pool.partition(":")
-    if kind not in ("reserved", "seen") or (size and not re.fullmatch(r"[1-9][0-9]{0,6}", size)):
-        raise MedsafeError(f"pool '{pool}' not understood: write reserved, reserved:50, seen or seen:50")
+    kind, wanted = _pool(pool, splits)
     source = splits.reserved if kind == "reserved" else splits.pool
-    wanted = int(size) if size else (len(source) if kind == "reserved" else RESERVED)
-    if wanted > len(source):
+    if not 0 < wanted <= len(source):
         raise MedsafeError(f"pool '{pool}': {dataset.name} has {len(source)} images to draw from")
     labels = dataset.labels.numpy()[source]
     counts = np.bincount(labels, minlength=dataset.num_classes)
     quotas = largest_remainder(counts * (wanted / max(len(source), 1)), wanted)
     rng = np.random.default_rng(derive_seed("defender", kind, wanted))
-    return draw_units(source, splits.unit[source], labels, quotas, rng)
+    drawn = draw_units(source, splits.unit[source], labels, quotas, rng)
+    _check_size(f"pool '{pool}'", len(drawn), wanted)
+    return drawn
 
 
-def _draw(splits: Splits, rows: Rows, number: int, seed: int) -> Rows:
-    quota = np.array([number], np.int64)
-    return draw_units(rows, splits.unit[rows], np.zeros_like(rows), quota, np.random.default_rng(seed))
+def canonical_pool(pool: str, splits: Splits) -> str:
+    """One name for one pool: `reserved:200` is `reserved` where that is all there is."""
+    kind, wanted = _pool(pool, splits)
+    return kind if wanted == _whole(kind, splits) else f"{kind}:{wanted}"
 
 
-def _check_number(info: AttackInfo, ratio: float, wanted: int, available: int, pool: int) -> None:
-    of: Literal["target class", "train pool"] = "target class" if info.victims == "target" else "train pool"
+def _pool(pool: str, splits: Splits) -> tuple[str, int]:
+    match = re.fullmatch(r"(reserved|seen)(?::([1-9][0-9]{0,6}))?", pool)
+    if match is None:
+        raise MedsafeError(f"pool '{pool}' not understood: write reserved, reserved:50, seen or seen:50")
+    kind, size = match.groups()
+    return kind, int(size) if size else _whole(kind, splits)
+
+
+def _whole(kind: str, splits: Splits) -> int:
+    return len(splits.reserved) if kind == "reserved" else min(RESERVED, len(splits.pool))
+
+
+def _draw(splits: Splits, rows: Rows, ratio: float, size: int, of: str, seed: int, attack: str) -> Rows:
+    """Rows for a ratio of so many images, in whole units.
+
+    Raises:
+        MedsafeError: it means no image, more than there are, or a number that whole units do not come near to.
+    """
+    wanted = round(ratio * size)
     if wanted < 1:
-        raise MedsafeError(f"attack {info.name}: a ratio of {ratio} poisons no image of {pool}; choose a larger one")
-    if wanted > available:
+        raise MedsafeError(f"attack {attack}: a ratio of {ratio} stamps no image of {size}; choose a larger one")
+    if wanted > len(rows):
         raise MedsafeError(
-            f"attack {info.name}: a ratio of {ratio} of the {of} is {wanted} images, and there are {available} to "
-            f"poison; choose a smaller one"
+            f"attack {attack}: a ratio of {ratio} of the {of} is {wanted} images, and there are {len(rows)} to stamp; "
+            f"choose a smaller one"
+        )
+    quota, strata = np.array([wanted], np.int64), np.zeros_like(rows)
+    drawn = draw_units(rows, splits.unit[rows], strata, quota, np.random.default_rng(seed))
+    _check_size(f"attack {attack}: a ratio of {ratio}", len(drawn), wanted)
+    return drawn
+
+
+def _check_size(what: str, drawn: int, wanted: int) -> None:
+    """Whole units may miss a number by a little, not by a tenth of it."""
+    if abs(drawn - wanted) > max(1, MOST_MISSED * wanted):
+        raise MedsafeError(
+            f"{what} means {wanted} images, and exact copies and groups, which stay whole, allow {drawn}: choose "
+            f"another, or smaller groups"
         )

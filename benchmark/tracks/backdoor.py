@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from benchmark.api import DefenseInfo, DefenseTask, Unsupported, derive_seed
 from benchmark.config import BackdoorSpec
 from benchmark.data.catalogue import VALIDATION_SOURCE
-from benchmark.data.poison import MOST_CLEAN_LABEL, defender_rows, target_class
+from benchmark.data.poison import defender_rows, target_class
 from benchmark.models import insertion_point
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.calls import made_by
 from benchmark.tracks.models import Made, Workbench, hash_rows, predictions_of
-from benchmark.tracks.poisoning import Attack, AttackedBlock, prepare, training_task
+from benchmark.tracks.poisoning import Attack, AttackedBlock, AttackFailed, prepare, training_task
 from benchmark.tracks.scoring import declarations
 from metrics.backdoor import compare, gate, score_backdoor
+from metrics.trigger import MOST_CLEAN_LABEL
 
 MOST_UNCHANGED = 0.01
 """Share of test images that a stamp may leave as they are: a white patch on a white corner (PROTOCOL 7.2)."""
@@ -43,7 +44,11 @@ class BackdoorTrack:
             Unsupported: the attack failed (PROTOCOL 7.2): there is nothing to defend against.
         """
         clean_images = defender_rows(self.bench.dataset, self.bench.splits, spec.pool)
-        block = prepare(self.bench, self.attack, spec.block, in_training=self.info.power == "in-training")
+        try:
+            block = prepare(self.bench, self.attack, spec.block, in_training=self.info.power == "in-training")
+        except AttackFailed as error:
+            yield Record(gate={"passed": False, "reason": str(error)})
+            raise Unsupported(f"attack failed: {error}") from error
         setting = self._setting(block)
         yield Record(setting=setting, sizes=self._sizes(spec, clean_images), notes=list(self._notes(spec, setting)))
         references = {name: self._answers(block, getattr(block, name)) for name in REFERENCES}
@@ -52,7 +57,7 @@ class BackdoorTrack:
         if not scored["gate"]["passed"]:
             raise Unsupported(f"attack failed: {scored['gate']['reason']}")
         model = self._defended(spec, block, clean_images)
-        yield self.bench.stored(model, references, base=block.backdoored, ideal=[block.oracle])
+        yield self.bench.stored(model, references, base=block.clean, ideal=[block.oracle])
         yield score(setting, references | {"model": model})
 
     def _defended(self, spec: BackdoorSpec, block: AttackedBlock, clean_images: np.ndarray) -> Artifact:
@@ -165,7 +170,13 @@ def rescore(record: Record, store: ArtifactStore) -> Record | None:
     """The scored part of a record anew; None where its predictions are not in the cache."""
     names = record["artifacts"]
     found = store.find_all(list(names.values()))
-    return None if found is None else score(record["setting"], dict(zip(names, found, strict=True)))
+    if found is None:
+        return None
+    scored = score(record["setting"], dict(zip(names, found, strict=True)))
+    if scored["gate"]["passed"]:
+        return scored if "model" in names else None  # no defence was run on an attack that had failed
+    failed = Record(status="skipped", reason=f"attack failed: {scored['gate']['reason']}", metrics={}, unresolved={})
+    return scored | failed
 
 
 def _failure(setting: dict[str, Any], references: dict[str, Any]) -> str | None:

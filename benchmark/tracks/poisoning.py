@@ -10,7 +10,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark.api import AttackInfo, AttackTask, MedsafeError, PoisonedTrainingTask, Split, Trigger, derive_seed
+from benchmark.api import (
+    AttackInfo,
+    AttackTask,
+    Diverged,
+    MedsafeError,
+    PoisonedTrainingTask,
+    Split,
+    Trigger,
+    Unsupported,
+    derive_seed,
+)
 from benchmark.config import MethodSpec
 from benchmark.cost import CostCounter
 from benchmark.data.poison import VERSION, PoisonRows, draw_poison, target_class
@@ -19,6 +29,10 @@ from benchmark.store.artifacts import Artifact
 from benchmark.tracks.models import Made, Workbench, hash_rows
 
 POISON = "poison.safetensors"
+
+
+class AttackFailed(Exception):
+    """The attack came to nothing: it diverged, or cannot work here. It counts for no defence (PROTOCOL 7.2)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +139,13 @@ def _attacked(bench: Workbench, attack: Attack, block: int) -> Artifact:
         "rows": hash_rows(bench.splits.pool), "target": task.target,
         "poisoned": hash_rows(rows.poisoned), "cover": hash_rows(rows.cover),
     }  # fmt: skip
-    with seeded(derive_seed(block, "attack", "global")):
-        return bench.keep(key, make)
+    try:
+        with seeded(derive_seed(block, "attack", "global")):
+            return bench.keep(key, make)
+    except (Diverged, Unsupported) as error:
+        raise AttackFailed(str(error)) from error
+    except SystemExit as error:
+        raise RuntimeError(f"attack {attack.info.name} raised SystemExit") from error
 
 
 def _attack_task(bench: Workbench, block: int, rows: PoisonRows) -> AttackTask:

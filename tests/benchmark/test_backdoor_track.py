@@ -9,7 +9,9 @@ import torch
 from benchmark.config import identity
 from benchmark.errors import MedsafeError
 from benchmark.plan import Request, make_plan
+from benchmark.rescoring import rescore
 from benchmark.store.artifacts import Artifact, ArtifactStore
+from benchmark.store.records import RecordStore
 from benchmark.tracks import poisoning
 from benchmark.tracks.backdoor import defense_task
 from benchmark.tracks.models import Workbench, predictions_of
@@ -151,6 +153,72 @@ def test_a_method_that_does_not_fit_the_architecture_is_skipped_with_its_reason(
     assert (record["status"], record["reason"]) == ("error", "picky returned str, not a model")
 
 
+ATTACK = """
+from dataclasses import dataclass
+from benchmark.api import Diverged, Trigger, Unsupported, backdoor_attack
+
+@backdoor_attack("mine", version=1)
+@dataclass(frozen=True)
+class Mine:
+    {field}
+
+    def trigger(self, task):
+        {body}
+"""
+
+
+def write_attack(folder, body, field="ratio: float = 0.1"):
+    file = folder / "mine.py"
+    file.write_text(ATTACK.format(body=body, field=field))
+    return {"attack": "mine", "attack_plugin": file}
+
+
+@pytest.mark.parametrize("error", ["Unsupported", "Diverged"])
+def test_an_attack_that_comes_to_nothing_has_failed_and_is_not_the_defences_fault(attacked, tmp_path, error):
+    (record,) = attacked("none", **write_attack(tmp_path, f"raise {error}('needs colour')"))
+    assert (record["status"], record["reason"]) == ("skipped", "attack failed: needs colour")
+    assert record["gate"] == {"passed": False, "reason": "needs colour"}
+
+
+def test_a_stamp_that_leaves_images_as_they_are_is_no_attack(attacked, tmp_path):
+    (record,) = attacked("none", **write_attack(tmp_path, "return Trigger(lambda images: images)"))
+    assert record["reason"] == "attack failed: its stamp leaves 100.0% of the test images as they are"
+
+
+def test_an_attack_without_a_ratio_is_refused(plan, tmp_path):
+    with pytest.raises(MedsafeError, match="attack 'mine' has no field `ratio`"):
+        plan(**write_attack(tmp_path, "pass", field="share: float = 0.1"))
+
+
+def test_a_run_that_the_gate_kept_back_is_run_when_the_gate_opens_and_not_before(
+    attacked, tmp_path, cache, monkeypatch
+):
+    attacked("clp")
+    store, folder = ArtifactStore(cache), RecordStore(tmp_path / "results")
+    (old,) = folder
+    folder.write(old | {"declarations": old["declarations"] | {"asr": old["declarations"]["asr"] | {"version": 0}}})
+    assert [outcome for _, outcome in rescore(folder, store)] == ["rescored"]
+    assert next(iter(folder))["status"] == "skipped"
+    folder.write(old | {"declarations": {}})
+    monkeypatch.setattr("benchmark.tracks.backdoor.gate", lambda *_: None)
+    assert [outcome for _, outcome in rescore(folder, store)] == ["its predictions are not in this cache: run it again"]
+    (record,) = attacked("clp")
+    assert record["status"] == "ok"
+
+
+def test_scores_that_the_gate_no_longer_lets_through_are_taken_back(attacked, tmp_path, cache):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.tracks.backdoor.gate", lambda *_: None)
+        attacked("clp")
+    folder = RecordStore(tmp_path / "results")
+    (old,) = folder
+    folder.write(old | {"declarations": {}})
+    list(rescore(folder, ArtifactStore(cache)))
+    (record,) = folder
+    assert (record["status"], record["metrics"]) == ("skipped", {})
+    assert record["reason"].startswith("attack failed: ")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -162,6 +230,9 @@ def test_a_method_that_does_not_fit_the_architecture_is_skipped_with_its_reason(
         ({"attack": "sig", "attack_parameters": {"ratio": "1.5"}}, "ratio"),
         ({"pool": "mine"}, "pool 'mine' not understood"),
         ({"scenario": "random:0.1"}, "--scenario belongs to unlearning"),
+        ({"method": "clp", "pool": "seen"}, "--pool belongs to a defence that is handed clean images"),
+        ({"method": "finetune", "attack": None, "attack_parameters": {"ratio": "0.2"}}, "--attack-params belongs to a"),
+        ({"method": "salun", "attack": None, "attack_preset": "small-data"}, "--attack-preset belongs to a backdoor"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_computed(plan, cache, changes, message):

@@ -5,7 +5,7 @@ import pytest
 
 from attacks.badnets import BadNets
 from benchmark.api import AttackInfo, MedsafeError
-from benchmark.data.poison import defender_rows, draw_poison, target_class
+from benchmark.data.poison import canonical_pool, defender_rows, draw_poison, target_class
 from benchmark.data.splits import make_splits
 
 OTHERS = BadNets.plugin_info
@@ -86,9 +86,9 @@ def test_exact_copies_are_poisoned_together_or_not_at_all(make_dataset):
 @pytest.mark.parametrize(
     ("info", "ratio", "message"),
     [
-        (OTHERS, 1e-5, "poisons no image of 2160; choose a larger one"),
-        (OTHERS, 0.99, "is 2138 images, and there are 1794 to poison; choose a smaller one"),
-        (CLEAN_LABEL, 1.2, "of the target class is 439 images, and there are 366 to poison; choose a smaller one"),
+        (OTHERS, 1e-5, "stamps no image of 2160; choose a larger one"),
+        (OTHERS, 0.99, "is 2138 images, and there are 1794 to stamp; choose a smaller one"),
+        (CLEAN_LABEL, 1.2, "of the target class is 439 images, and there are 366 to stamp; choose a smaller one"),
     ],
 )
 def test_a_ratio_that_cannot_be_had_is_refused(bloodmini, splits, info, ratio, message):
@@ -117,3 +117,27 @@ def test_a_seen_pool_comes_from_the_images_that_were_trained_on(bloodmini, split
 def test_a_pool_that_is_none_or_too_large_is_refused(bloodmini, splits, pool):
     with pytest.raises(MedsafeError, match=f"^pool '{pool}'"):
         defender_rows(bloodmini, splits, pool)
+
+
+def test_an_exact_copy_with_the_targets_label_keeps_its_twin_from_being_poisoned(make_dataset):
+    labels = [0, 1] * 40
+    content = [number // 2 for number in range(20)] + list(range(50, 110)) + list(range(200, 240))
+    dataset = make_dataset(labels, [0, 1] * 10, [0, 1] * 10, content)
+    splits = make_splits(dataset, seed=0)
+    rows = draw(dataset, splits, ratio=0.3)
+    assert not np.isin(rows.poisoned, np.arange(20)).any()
+
+
+def test_groups_too_large_for_a_ratio_or_a_pool_are_refused(make_dataset):
+    dataset = make_dataset([0, 1] * 40, [0, 1] * 20, [0, 1] * 10)
+    groups = np.arange(140) // 20
+    splits = make_splits(dataset, seed=0, groups=groups)
+    with pytest.raises(MedsafeError, match=r"^attack all: a ratio of 0.05 means .* images, and exact copies and groups"):
+        draw(dataset, splits, ANY, ratio=0.05)
+    with pytest.raises(MedsafeError, match=r"^pool 'seen:4'"):
+        defender_rows(dataset, splits, "seen:4")
+
+
+def test_one_pool_has_one_name(bloodmini, splits):
+    names = {pool: canonical_pool(pool, splits) for pool in ("reserved", "reserved:200", "seen:200", "seen:50")}
+    assert names == {"reserved": "reserved", "reserved:200": "reserved", "seen:200": "seen", "seen:50": "seen:50"}
