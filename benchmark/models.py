@@ -75,17 +75,23 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 INSERTION_POINTS = {
-    "cnn-small": "network.8",  # the last convolution, as in a VGG
-    "resnet18-quarter": "network.11",  # pooling: behind the last stage
+    "cnn-small": "network.11",  # pooling: behind the last stage
+    "resnet18-quarter": "network.11",
     "resnet18": "network.11",
 }
-"""In front of which module a layer sees an architecture's late feature maps (n, channels, height, width)."""
+"""In front of which module a layer sees an architecture's late feature maps (n, channels, height, width).
+
+Behind the last stage, where Neural Polarizer's authors put their layer in networks that end a stage with a ReLU.
+"""
 
 
 def insertion_point(name: str, model: nn.Module) -> str | None:
-    """The architecture's entry; else the last convolution with a window, other than the stem; else None."""
+    """The architecture's entry; else global pooling; else the last convolution with a window, not the stem; or None."""
     if name in INSERTION_POINTS:
         return INSERTION_POINTS[name]
+    pools = [path for path, _ in model.named_modules() if path.rpartition(".")[2] == "global_pool"]
+    if pools:
+        return pools[0]
     convolutions = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     windows = [path for path, module in convolutions[1:] if max(module.kernel_size) > 1]
     return windows[-1] if windows else None

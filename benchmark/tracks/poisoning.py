@@ -75,15 +75,15 @@ def prepare(bench: Workbench, attack: Attack, block: int, *, in_training: bool) 
     clean, target = bench.original(block), target_class(bench.dataset, block)
     if attack.info.goal == "none":
         return AttackedBlock(block, target, clean, clean, None, clean)
-    rows, attacked = attack.rows(bench, block), _attacked(bench, attack, block)
+    rows, model = attack.rows(bench, block), attacked(bench, attack, block)
     oracle = bench.oracle(block, np.setdiff1d(bench.splits.pool, rows.poisoned))
-    result = AttackedBlock(block, target, clean, oracle, attacked, attacked)
+    result = AttackedBlock(block, target, clean, oracle, model, model)
     return _on_static_poison(bench, result) if in_training and attack.info.controls_training else result
 
 
 def stamped_test(bench: Workbench, attack: Attack, block: int) -> Tensor:
     """The official test images under the block's trigger, uint8, in the order of `bench.splits.test`."""
-    return load_file(_attacked(bench, attack, block) / POISON)["stamped"]
+    return load_file(attacked(bench, attack, block) / POISON)["stamped"]
 
 
 def training_task(bench: Workbench, block: AttackedBlock) -> PoisonedTrainingTask:
@@ -120,7 +120,7 @@ def _on_static_poison(bench: Workbench, block: AttackedBlock) -> AttackedBlock:
     return replace(block, backdoored=bench.keep(bench.common_key(bench.splits.validation) | key, make))
 
 
-def _attacked(bench: Workbench, attack: Attack, block: int) -> Artifact:
+def attacked(bench: Workbench, attack: Attack, block: int) -> Artifact:
     """The model trained on the poisoned pool with the Original's seeds, and the poison."""
     rows = attack.rows(bench, block)
     task = _attack_task(bench, block, rows)

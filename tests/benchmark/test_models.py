@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmark.errors import MedsafeError
-from benchmark.models import build_model, check_architecture, load_checkpoint
+from benchmark.models import build_model, check_architecture, insertion_point, load_checkpoint
 from tests.helpers import same_bits
 
 
@@ -79,3 +79,16 @@ def test_a_checkpoint_that_does_not_fit_or_cannot_be_read_is_one_line(tmp_path):
         with pytest.raises(MedsafeError, match=reason) as error:
             load_checkpoint(model, tmp_path / f"{name}.safetensors")
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "point"),
+    [
+        ("cnn-small", "network.11"),
+        ("resnet18-quarter", "network.11"),
+        ("timm:resnet10t", "network.global_pool"),
+        ("timm:vit_tiny_patch16_224", None),
+    ],
+)
+def test_a_layer_is_inserted_behind_the_last_stage_or_nowhere(name, point):
+    assert insertion_point(name, build_model(name, channels=3, num_classes=8, seed=0)) == point

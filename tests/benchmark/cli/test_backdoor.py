@@ -71,7 +71,7 @@ def test_an_exported_polarised_model_says_which_layers_it_has_and_can_be_rebuilt
     model = rebuild(build_model("cnn-small", channels=3, num_classes=8, seed=1), insertions)
     model.load_state_dict(load_file("taken/model.safetensors"))
     card = Path("taken/README.md").read_text()
-    assert "- Added in front of `network.8`: " in card
+    assert "- Added in front of `network.11`: " in card
     assert f"| ASR | {record['metrics']['asr']:.4f} |" in card
     assert torch.isfinite(model.eval()(torch.rand(2, 3, 28, 28))).all()
 
