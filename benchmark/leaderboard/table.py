@@ -60,8 +60,8 @@ def write_leaderboard(results: Path) -> list[Path]:
 
 ABOUT = {
     "unlearning.csv": "one row per data set, architecture, recipe, scenario, method and preset",
-    "backdoor.csv": "one row per data set, architecture, recipe, defender's pool, defence and preset, over all "
-    f"attacks; each attack has its own columns, in place of `{backdoor.PLACEHOLDER}`",
+    "backdoor.csv": "one row per data set, architecture, recipe, defender's pool, defence and preset, with means "
+    f"over the core attacks; each attack has its own columns, in place of `{backdoor.PLACEHOLDER}`",
     "backdoor_long.csv": "the same with one row for each attack, and with everything that is known of it; there only "
     "where there are backdoor runs, as `backdoor.csv`",
 }

@@ -1,9 +1,10 @@
 """The columns of `backdoor.csv`, each declared once; those that `backdoor_long.csv` shares stand first."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from benchmark.leaderboard.backdoor.duels import Duel
+from benchmark.leaderboard.backdoor.duels import CORE_ATTACKS, Duel
 from benchmark.leaderboard.backdoor.rows import Row
 from benchmark.leaderboard.cells import (
     Cell,
@@ -21,6 +22,8 @@ from metrics.backdoor import METRICS
 
 GAPS = ("acc_gap", "asr_gap", "recovery_gap")
 """The headline (PROTOCOL 7.3)."""
+CORE = f"the core attacks ({' and '.join(CORE_ATTACKS)})"
+COST = "FLOPs of the defence over those of training the clean model, the Original (PROTOCOL 4.3)"
 
 
 def setting_columns() -> Iterator[Column[Any]]:
@@ -68,29 +71,37 @@ _POWER: Column[Row] = Column(
 
 
 def _aggregates() -> Iterator[Column[Row]]:
-    yield Column("blocks", "blocks that are scored under every attack that passed", lambda row: len(row.blocks))
+    yield Column(
+        "blocks",
+        f"blocks that are scored under each of {CORE} that passed the gate (PROTOCOL 7.2); without such a one, under "
+        "any attack",
+        lambda row: len(row.blocks),
+    )
+    yield Column("core_cured", f"how many of {CORE} are cured in every block; ranks first", lambda row: row.core_cured)
     yield Column(
         "attacks_run",
-        "attacks that count: all-to-one, of a named preset, clean-label ones with at most half of the target class",
+        "attacks that are counted: published preset, newest version, all-to-one, clean-label ones with at most half "
+        "of the target class; the others have columns of their own only. This and the next two never rank",
         lambda row: len(row.counted),
     )
     yield Column(
         "attacks_passed",
-        "those of them that pass the gate in every block (PROTOCOL 7.2); every mean is over these",
+        "those of them that pass the gate in every block",
         lambda row: len(row.passed),
     )
-    yield Column("attacks_cured", "those of these that are cured in every block; ranks first", lambda row: row.cured)
+    yield Column("attacks_cured", "those of these that are cured in every block", lambda row: row.cured)
     yield Column(
         "residual",
         "what is left to cure: max(0, asr_gap), max(0, -acc_gap) and max(0, -recovery_gap), averaged over the three, "
-        "attacks and blocks; lower is better, ranks second",
+        "core attacks that passed, and blocks; as all means, empty where one of these blocks broke; lower is better, "
+        "ranks second",
         lambda row: row.residual,
     )
     for name in GAPS:
         yield from interval_columns(
-            name, f"{METRICS[name].description.rstrip('.')}: mean over attacks and blocks", _block_means(name)
+            name, f"{METRICS[name].description.rstrip('.')}: mean over core attacks and blocks", _block_means(name)
         )
-    yield Column("der", "DER, mean over attacks and blocks; never ranks", lambda row: mean(row.rates("der")))
+    yield Column("der", "DER, mean over core attacks and blocks; never ranks", lambda row: mean(row.rates("der")))
     yield Column(
         "control_acc_gap",
         "the control: ACC of the defended clean model minus that of a clean model, mean over blocks",
@@ -130,20 +141,15 @@ def _of(label: str, metric: str) -> Callable[[Row], Cell]:
 def _cost() -> Iterator[Column[Row]]:
     yield Column(
         "flops_share",
-        "FLOPs of the defence over those of training the backdoored model; mean over attacks and blocks",
-        lambda row: mean_cost(_averaged(row), "flops_share"),
+        f"{COST}; mean over core attacks and blocks",
+        lambda row: mean_cost(list(chain(*row.averaged)), "flops_share"),
     )
     yield Column(
         "seconds",
-        "wall seconds of the defence; compare within one device only",
-        lambda row: mean_cost(_averaged(row), "seconds"),
+        "wall seconds of the defence, mean over core attacks and blocks; compare within one device only",
+        lambda row: mean_cost(list(chain(*row.averaged)), "seconds"),
     )
     yield Column("device", "where it was computed, and with how many threads", lambda row: devices(row.records))
-
-
-def _averaged(row: Row) -> list[Any]:
-    whole = [duel.averaged for duel in row.passed or row.duels if not duel.failed]
-    return [record for records in whole for record in records] if all(whole) else []
 
 
 def _closing() -> Iterator[Column[Row]]:
@@ -154,7 +160,7 @@ def _closing() -> Iterator[Column[Row]]:
     yield Column(
         "setting",
         "its short name: rows of one power compete where it is equal, with the same data, splits, training, pool, "
-        "versions of protocol and metrics, and where attacks and blocks are the same too",
+        "versions of protocol and metrics, and where core attacks and blocks are the same too",
         lambda row: short_name(row.setting),
     )
     yield Column("protocol_version", "rules that the row follows", lambda row: row.spec["protocol_version"])

@@ -9,9 +9,11 @@ from typing import Any
 from benchmark.leaderboard.blocks import Blocks, key_of
 from benchmark.leaderboard.cells import short_name
 from benchmark.store.records import Record
+from metrics.trigger import MOST_CLEAN_LABEL
 
-MOST_CLEAN_LABEL = 0.5
-"""Share of the target class up to which clean-label poison may rank (PROTOCOL 7.1)."""
+CORE_ATTACKS = ("badnets", "blended")
+"""The attacks over which defences are ranked, in their published form and newest version; laid down beforehand, so that
+no rank depends on what else somebody ran. All others are shown beside them."""
 CONTROL = "clean"
 """Name of the attack that does nothing."""
 
@@ -29,6 +31,8 @@ class Duel(Blocks):
     """Where the attack failed, whatever defence it was found with: then the duel counts for none (PROTOCOL 7.2)."""
     superseded: bool
     """Whether a newer version of the attack was run in the same setting."""
+    attacker: Mapping[str, Any]
+    """What the runner says of the attack, in whatever run; empty where every one broke before it could."""
 
     @property
     def attack(self) -> dict[str, Any]:
@@ -37,13 +41,13 @@ class Duel(Blocks):
 
     @cached_property
     def setting(self) -> dict[str, Any]:
-        """What the runner says of attack and defender; empty where every block broke before it could."""
+        """What the runner says of attack and defender in this duel; empty where every block broke before it could."""
         return next((dict(record["setting"]) for record in self.records if "setting" in record), {})
 
     @property
     def goal(self) -> str:
         """What the attacker wants; `none` in the control."""
-        return str(self.setting.get("goal", "none" if self.attack["name"] == CONTROL else "all-to-one"))
+        return str(self.attacker.get("goal", "none" if self.attack["name"] == CONTROL else "all-to-one"))
 
     @property
     def failed(self) -> bool:
@@ -62,19 +66,28 @@ class Duel(Blocks):
 
     @property
     def apart(self) -> str | None:
-        """Why the attack is in no mean and ranks nobody: the user's own, outdated, all-to-all, too much poison."""
+        """Why the attack is in no mean and in no count: the user's own, outdated, or `apart`.
+
+        That is: of another preset than the published one, all-to-all, or with too much poison.
+        """
         if self.attack["preset"] == "custom":
             return "custom"
         if self.superseded:
             return "superseded"
         ratio = self.attack["hyperparameters"].get("ratio", 0)
-        too_much = self.setting.get("victims") == "target" and ratio > MOST_CLEAN_LABEL
-        return "apart" if too_much or self.goal == "all-to-all" else None
+        too_much = self.attacker.get("victims") == "target" and ratio > MOST_CLEAN_LABEL
+        odd = self.attack["preset"] != "published" or too_much or self.goal == "all-to-all"
+        return "apart" if odd else None
 
     @property
     def counts(self) -> bool:
-        """Whether the attack is one of those that rank."""
+        """Whether the attack is counted."""
         return self.goal != "none" and self.apart is None
+
+    @property
+    def core(self) -> bool:
+        """Whether the attack is one of those that rank."""
+        return self.counts and self.attack["name"] in CORE_ATTACKS
 
     @property
     def cured_blocks(self) -> int:
@@ -88,7 +101,7 @@ class Duel(Blocks):
 
     def references(self, name: str) -> list[dict[str, Any]]:
         """Scores of the clean, backdoored or oracle models, of every block that came so far."""
-        return [record["references"][name] for record in self.records if "references" in record]
+        return [record["references"][name] for record in self.records if name in record.get("references", {})]
 
     @property
     def outcome(self) -> str | None:
@@ -108,40 +121,48 @@ def duels_of(records: Iterable[Record]) -> list[Duel]:
             groups[key_of(record, without=("block",))].append(record)
     failures = _failures([record for group in groups.values() for record in group])
     labels = _labels(group[0]["spec"]["attack"] for group in groups.values())
-    newest = _newest(groups.values())
+    newest = newest_versions((_variant(group[0]), group[0]["spec"]["attack"]) for group in groups.values())
+    attackers = {_maker(group[0]): r["setting"] for group in groups.values() for r in group if "setting" in r}
     return [
         Duel(
             group,
             labels[_identity(group[0]["spec"]["attack"])],
             failures[_gate(group)],
-            _version(group[0]["spec"]["attack"]) < newest[_variant(group[0])],
+            version_of(group[0]["spec"]["attack"]) < newest[_variant(group[0])],
+            attackers.get(_maker(group[0]), {}),
         )
         for _, group in sorted(groups.items())
     ]
 
 
 def _failures(records: list[Record]) -> dict[str, dict[int, str]]:
-    """Where which attack failed its gate."""
+    """Where which attack failed: its gate, or, for all of its gates, already in making its model."""
     found: dict[str, dict[int, str]] = defaultdict(dict)
     for record in records:
         if not record.get("gate", {"passed": True})["passed"]:
-            found[_gate([record])][record["spec"]["block"]] = record["gate"]["reason"]
+            gates = [_gate([record])] if "setting" in record else [_gate([record], static) for static in (True, False)]
+            for gate in gates:
+                found[gate][record["spec"]["block"]] = record["gate"]["reason"]
     return found
 
 
-def _gate(records: list[Record]) -> str:
-    """What shares a gate: the attack's models of a setting, which defences that train do not take as they are (7.5)."""
-    in_training = any(record.get("setting", {}).get("power") == "in-training" for record in records)
-    return f"{in_training} {key_of(records[0], without=('method', 'pool', 'block'))}"
+def _gate(records: list[Record], static: bool | None = None) -> str:
+    """What shares a gate: the attack's models of a setting.
+
+    Under an attack that controls training, defences that train have a static set, and a gate, of their own (7.5).
+    """
+    if static is None:
+        settings = [record["setting"] for record in records if "setting" in record]
+        static = any(s["controls_training"] and s["power"] == "in-training" for s in settings)
+    return f"{static} {key_of(records[0], without=('method', 'pool', 'block'))}"
 
 
-def _newest(groups: Iterable[list[Record]]) -> dict[str, int]:
-    """Newest version of each attack and preset in each setting."""
-    found: dict[str, int] = {}
-    for group in groups:
-        variant, version = _variant(group[0]), _version(group[0]["spec"]["attack"])
-        found[variant] = max(version, found.get(variant, version))
-    return found
+def newest_versions(found: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, int]:
+    """Newest version of each of some names, from pieces that go by these names."""
+    newest: dict[str, int] = {}
+    for name, piece in found:
+        newest[name] = max(version_of(piece), newest.get(name, 0))
+    return newest
 
 
 def _variant(record: Record) -> str:
@@ -149,9 +170,14 @@ def _variant(record: Record) -> str:
     return f"{attack['name']}/{attack['preset']} {key_of(record, without=('method', 'attack', 'block'))}"
 
 
-def _version(attack: dict[str, Any]) -> int:
-    """The version's number; a plugin's has the hash of its source behind it."""
-    number = str(attack["version"]).partition("+")[0]
+def _maker(record: Record) -> tuple[str, str]:
+    """The attack without its hyper-parameters: what its goal and its victims follow from."""
+    return record["spec"]["attack"]["name"], str(record["spec"]["attack"]["version"])
+
+
+def version_of(piece: Mapping[str, Any]) -> int:
+    """The version's number; a plugin's has the hash of its source behind it, which has no order."""
+    number = str(piece["version"]).partition("+")[0]
     return int(number) if number.isdigit() else 0
 
 
@@ -164,7 +190,7 @@ def _labels(attacks: Iterable[dict[str, Any]]) -> dict[str, str]:
     known = {_identity(attack): attack for attack in attacks}
     latest: dict[str, tuple[int, str]] = {}
     for attack in known.values():
-        version = (_version(attack), str(attack["version"]))
+        version = (version_of(attack), str(attack["version"]))
         latest[attack["name"]] = max(version, latest.get(attack["name"], version))
     labels = {}
     for identity, attack in known.items():

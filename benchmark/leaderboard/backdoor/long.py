@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmark.leaderboard.backdoor.columns import defense_columns, interval_columns, setting_columns
+from benchmark.leaderboard.backdoor.columns import COST, defense_columns, interval_columns, setting_columns
 from benchmark.leaderboard.backdoor.duels import Duel
 from benchmark.leaderboard.blocks import key_of, numbers
 from benchmark.leaderboard.cells import (
@@ -46,12 +46,12 @@ def _attack() -> Iterator[Column[Duel]]:
     yield Column(
         "victims",
         "whose images are poisoned: others, or target: clean-label, or all",
-        lambda d: d.setting.get("victims"),
+        lambda d: d.attacker.get("victims"),
     )
     yield Column(
         "controls_training",
         "whether the attacker also controls the training",
-        lambda d: str(d.setting["controls_training"]) if d.setting else None,
+        lambda d: str(d.attacker["controls_training"]) if d.attacker else None,
     )
     yield Column("targets", "target class of each block, in the order of the blocks", _targets)
 
@@ -92,11 +92,7 @@ def _reference(reference: str, name: str) -> Callable[[Duel], Cell]:
 
 
 def _cost() -> Iterator[Column[Duel]]:
-    yield Column(
-        "flops_share",
-        "FLOPs of the defence over those of training the backdoored model",
-        lambda d: mean_cost(d.averaged, "flops_share"),
-    )
+    yield Column("flops_share", COST, lambda d: mean_cost(d.averaged, "flops_share"))
     yield Column("flops", "FLOPs of the defence, all passes", lambda d: mean_cost(d.averaged, "flops"))
     yield Column(
         "seconds",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.leaderboard.backdoor.duels import Duel, duels_of
+from benchmark.leaderboard.backdoor.duels import Duel, duels_of, newest_versions, version_of
 from benchmark.leaderboard.blocks import Floats, blocks_to_rank, key_of, numbers
 from benchmark.store.records import Record
 
@@ -48,35 +48,50 @@ class Row:
     @cached_property
     def control(self) -> Duel | None:
         """The defence on a clean model."""
-        return next((duel for duel in self.duels if duel.goal == "none"), None)
+        return next((duel for duel in self.duels if duel.goal == "none" and duel.apart is None), None)
 
     @cached_property
     def counted(self) -> list[Duel]:
-        """The duels that may rank."""
+        """The duels with attacks that are counted."""
         return [duel for duel in self.duels if duel.counts]
 
     @cached_property
     def passed(self) -> list[Duel]:
-        """Those of them whose attack works: every mean is over these."""
+        """Those of them whose attack works."""
         return [duel for duel in self.counted if not duel.failed]
 
     @cached_property
+    def core(self) -> list[Duel]:
+        """Those of these that rank: every mean is over them."""
+        return [duel for duel in self.passed if duel.core]
+
+    @cached_property
     def blocks(self) -> list[int]:
-        """The blocks that are scored under every one of these; where there is none, under all attacks that work."""
-        duels = self.passed or [duel for duel in self.duels if not duel.failed]
-        return sorted(set.intersection(*(set(duel.blocks) for duel in duels))) if duels else []
+        """The blocks that are scored under every core attack; where there is none, under any attack that works."""
+        if self.core:
+            return sorted(set.intersection(*(set(duel.blocks) for duel in self.core)))
+        return sorted({block for duel in self.passed or self.duels if not duel.failed for block in duel.blocks})
 
     @property
     def cured(self) -> int:
         """Number of attacks that the defence cures in every block."""
         return sum(duel.cured for duel in self.passed)
 
+    @property
+    def core_cured(self) -> int:
+        """Number of core attacks that it does."""
+        return sum(duel.cured for duel in self.core)
+
+    @cached_property
+    def averaged(self) -> list[list[Record]]:
+        """For each core attack the records of the row's blocks; empty where a block of one of them broke."""
+        if not self.blocks or any(not duel.averaged for duel in self.core):
+            return []
+        return [[record for record in duel.averaged if record["spec"]["block"] in self.blocks] for duel in self.core]
+
     def rates(self, metric: str) -> Floats | None:
-        """The metric, shape (attacks, blocks); None unless it is resolved under every attack that counts."""
-        if not self.blocks or any(not duel.averaged for duel in self.passed):
-            return None
-        by_block = [{record["spec"]["block"]: record["metrics"] for record in duel.averaged} for duel in self.passed]
-        return numbers([[scores[block].get(metric) for block in self.blocks] for scores in by_block])
+        """The metric, shape (core attacks, blocks); None unless it is resolved everywhere."""
+        return numbers([[record["metrics"].get(metric) for record in records] for records in self.averaged])
 
     def block_means(self, metric: str) -> Floats | None:
         """Its mean over attacks, shape (blocks,)."""
@@ -94,8 +109,8 @@ class Row:
     @property
     def standing(self) -> str:
         """Whether the row may be ranked, and if not, why."""
-        ordinary = [duel for duel in self.duels if duel.apart not in ("custom", "superseded")] or self.duels
-        if not all(duel.complete for duel in ordinary):
+        core = [duel for duel in self.counted if duel.core]
+        if not all(duel.complete for duel in core):
             return "incomplete"
         if self.spec["data"]["non_member_share"] == 0 or all(duel.goal == "none" for duel in self.duels):
             return "control"
@@ -103,9 +118,11 @@ class Row:
             return "reference"
         if self.spec["method"]["preset"] == "custom":
             return "custom"
-        if not self.passed:
-            return "attack failed" if self.counted else self._apart
-        return "ranked" if len(self.blocks) >= blocks_to_rank(self.spec) else "exploratory"
+        if not self.counted:
+            return self._apart
+        if not (self.core if core else self.passed):
+            return "attack failed"
+        return "ranked" if core and len(self.blocks) >= blocks_to_rank(self.spec) else "exploratory"
 
     @property
     def _apart(self) -> str:
@@ -134,7 +151,7 @@ def _rows(duels: list[Duel]) -> list[Row]:
     powers = {}
     for duel in duels:
         groups[key_of(duel.records[0], without=("attack", "block"))].append(duel)
-        if duel.setting:
+        if "power" in duel.setting:
             powers[duel.method] = duel.setting["power"]
     return [
         Row(sorted(group, key=lambda duel: duel.label), powers.get(group[0].method, "unknown"))
@@ -143,9 +160,11 @@ def _rows(duels: list[Duel]) -> list[Row]:
 
 
 def _in_order(rows: list[Row]) -> list[tuple[Row, Place]]:
-    places: dict[Row, Place] = {}
+    newest = newest_versions((row.defense, row.spec["method"]) for row in rows)
+    old = [row for row in rows if version_of(row.spec["method"]) < newest[row.defense]]
+    places = {row: Place("superseded") for row in old}
     for power in {row.power for row in rows}:
-        places |= _places([row for row in rows if row.power == power])
+        places |= _places([row for row in rows if row.power == power and row not in old])
     return sorted(places.items(), key=lambda item: _order(*item))
 
 
@@ -156,9 +175,9 @@ def _order(row: Row, place: Place) -> tuple[int, float, float, str, str]:
 
 
 def _places(rows: list[Row]) -> dict[Row, Place]:
-    """First by attacks cured, then by what is left; equal rows share a place."""
+    """First by core attacks cured, then by what is left; equal rows share a place."""
     paired = _paired([row for row in rows if row.standing == "ranked"])
-    keys = {row: (-row.cured, round(np.inf if row.residual is None else row.residual, 6)) for row in paired}
+    keys = {row: (-row.core_cured, round(np.inf if row.residual is None else row.residual, 6)) for row in paired}
     ordered = sorted(keys.values())
     places = {}
     for row in rows:
@@ -169,10 +188,8 @@ def _places(rows: list[Row]) -> dict[Row, Place]:
 
 
 def _paired(rows: list[Row]) -> list[Row]:
-    """The rows that share attacks and blocks; of several such sets the one with most runs (PROTOCOL 1.1)."""
-    designs = {row: tuple((duel.label, tuple(duel.blocks)) for duel in row.passed) for row in rows}
-    runs: Counter[Any] = Counter()
-    for design in designs.values():
-        runs[design] += sum(len(blocks) for _, blocks in design)
-    best = max(runs, key=lambda design: (runs[design], design)) if runs else ()
+    """The rows that share the core attacks and blocks that most rows have (PROTOCOL 1.1); of equals, the most runs."""
+    designs = {row: tuple((duel.label, tuple(duel.blocks)) for duel in row.core) for row in rows}
+    counts = Counter(designs.values())
+    best = max(counts, key=lambda design: (counts[design], sum(len(b) for _, b in design), design)) if counts else ()
     return [row for row in rows if designs[row] == best]

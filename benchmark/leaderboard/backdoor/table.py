@@ -5,22 +5,26 @@ from collections.abc import Collection, Iterable
 import pandas as pd
 
 from benchmark.leaderboard.backdoor import columns, long
-from benchmark.leaderboard.backdoor.duels import Duel
+from benchmark.leaderboard.backdoor.duels import CORE_ATTACKS, Duel
 from benchmark.leaderboard.backdoor.rows import Place, Row, families
 from benchmark.store.records import Record
 
 FAMILY_COLUMNS = {
-    "rank": "place among the ranked rows of the same setting and power: by attacks_cured, then by residual",
-    "standing": "ranked; or exploratory (too few blocks), unpaired (other attacks or blocks than most), incomplete (a "
-    "block failed), custom, reference, control, apart (no attack that may rank), attack failed (every attack did)",
+    "rank": "place among the ranked rows of the same setting and power: by core_cured, then by residual; both are over "
+    f"{' and '.join(CORE_ATTACKS)} in their published form, as far as they pass the gate",
+    "standing": "ranked; or exploratory (too few blocks, or no core attack), unpaired (other core attacks or blocks "
+    "than most rows), incomplete (a block failed under a core attack), superseded (there is a newer version of the "
+    "defence), custom, reference, control, apart (no attack that is counted), attack failed (every core attack did)",
 }
 LONG_FAMILY_COLUMNS = {
-    "rank": "place of the defence over all attacks, as in `backdoor.csv`; empty where this attack does not count",
+    "rank": "place of the defence over the core attacks, as in `backdoor.csv`; empty under any other attack",
     "standing": "that of the row in `backdoor.csv`; or, for this attack alone: attack failed, incomplete, control, "
-    "custom (attack with the user's own hyper-parameters), superseded (there is a newer version of the attack), apart "
-    "(all-to-all, or more than half of the target class poisoned)",
+    "exploratory (no core attack), custom (attack with the user's own hyper-parameters), superseded (there is a newer "
+    "version of the attack), apart (another preset, all-to-all, or more than half of the target class poisoned)",
     "power": "what the defender may do: post-training, data-free or in-training; ranked apart",
 }
+OF_THE_CORE = ("ranked", "unpaired", "incomplete", "attack failed")
+"""Standings that come from the core attacks alone."""
 PLACEHOLDER = "<attack>"
 """Stands for an attack's short name in the documentation."""
 
@@ -64,11 +68,11 @@ def described() -> dict[str, list[tuple[str, str]]]:
 
 
 def _attacks(rows: Iterable[Row]) -> list[str]:
-    """Labels of the attacks, in order: those that rank first, the others apart from them."""
-    ranks: dict[str, bool] = {}
+    """Labels of the attacks, in order: those that rank, those that are counted, the others."""
+    weights: dict[str, int] = {}
     for duel in (duel for row in rows for duel in row.duels if duel.goal != "none"):
-        ranks[duel.label] = ranks.get(duel.label, False) or duel.counts
-    return sorted(ranks, key=lambda label: (not ranks[label], label))
+        weights[duel.label] = max(weights.get(duel.label, 0), duel.counts + duel.core)
+    return sorted(weights, key=lambda label: (-weights[label], label))
 
 
 def _position(duel: Duel, row: Row, place: Place) -> dict[str, str | int | None]:
@@ -78,6 +82,8 @@ def _position(duel: Duel, row: Row, place: Place) -> dict[str, str | int | None]
         standing = "incomplete"
     elif duel.goal == "none":
         standing = "control"
+    elif duel.apart is None and not duel.core and place.standing in OF_THE_CORE:
+        standing = "exploratory"
     else:
         standing = duel.apart or place.standing
     return {"rank": place.rank if standing == "ranked" else None, "standing": standing, "power": row.power}

@@ -15,7 +15,8 @@ CLASSES = ["basophil", "lymphocyte", "platelet"]
 
 def make_run(
     defense="sau", attack="badnets", block=0, *, rates=ORACLE, backdoored=BACKDOORED, goal="all-to-one",
-    victims="others", power="post-training", status="ok", reason=None, ratio=0.1, **changes,
+    victims="others", power="post-training", status="ok", reason=None, ratio=0.1,
+    controls_training=False, **changes,
 ):  # fmt: skip
     """One record of a defended model with these `rates`; `changes` name parts of the spec with `__`, or of the record.
 
@@ -57,8 +58,8 @@ def make_run(
         "classes": CLASSES, "notes": [], "environment": {"device": "cpu", "threads": 1},
         "created": "2026-01-01T00:00:00+00:00",
         "setting": {
-            "goal": goal, "victims": victims, "controls_training": False, "target": block % 3, "power": power,
-            "unchanged": 0,
+            "goal": goal, "victims": victims, "controls_training": controls_training, "target": block % 3,
+            "power": power, "unchanged": 0,
         },
         "sizes": {"test": 80, "clean_images": 200},
         "gate": {"passed": failure is None, "reason": failure},
@@ -90,6 +91,15 @@ def broken(defense="sau", attack="badnets", block=0, **changes):
     """A run that broke before anything was known."""
     record = make_run(defense, attack, block, status="error", reason="raised", **changes)
     return {name: part for name, part in record.items() if name not in ("setting", "sizes", "gate", "references")}
+
+
+def attackless(defense="sau", attack="badnets", block=0, **changes):
+    """A run whose attack came to nothing: it diverged before there was a model to judge."""
+    record = broken(defense, attack, block, **changes)
+    reason = "weights are not finite"
+    return record | {
+        "status": "skipped", "reason": f"attack failed: {reason}", "gate": {"passed": False, "reason": reason},
+    }  # fmt: skip
 
 
 def scores(rates, goal="all-to-one"):

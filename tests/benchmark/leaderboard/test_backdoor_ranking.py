@@ -5,11 +5,13 @@ import random
 import pandas as pd
 import pytest
 
+from benchmark.leaderboard.backdoor.duels import CORE_ATTACKS
 from benchmark.leaderboard.backdoor.table import leaderboard, long_leaderboard
 from tests.benchmark.leaderboard.backdoor_factory import (
     BACKDOORED,
     ORACLE,
     WEAK,
+    attackless,
     broken,
     make_run,
     make_runs,
@@ -22,19 +24,19 @@ def by_defense(records):
     return {row["defense"]: row for row in leaderboard(records).to_dict("records")}
 
 
-def test_more_cured_attacks_come_first_and_then_the_smaller_rest():
+def test_more_cured_core_attacks_come_first_and_then_the_smaller_rest():
     records = [
-        *make_runs("sau", "badnets"), *make_runs("sau", "wanet", rates=shifted(asr=0.30)),
+        *make_runs("sau", "badnets"), *make_runs("sau", "blended", rates=shifted(asr=0.30)),
         *make_runs("npd", "badnets", rates=shifted(asr=0.04)),
-        *make_runs("npd", "wanet", rates=shifted(recovery=-0.04)),
-        *make_runs("anp", "badnets", rates=shifted(acc=-0.01)), *make_runs("anp", "wanet", rates=shifted(asr=0.60)),
-        *make_runs("none", "badnets", rates=BACKDOORED), *make_runs("none", "wanet", rates=BACKDOORED),
+        *make_runs("npd", "blended", rates=shifted(recovery=-0.04)),
+        *make_runs("anp", "badnets", rates=shifted(acc=-0.01)), *make_runs("anp", "blended", rates=shifted(asr=0.60)),
+        *make_runs("none", "badnets", rates=BACKDOORED), *make_runs("none", "blended", rates=BACKDOORED),
     ]  # fmt: skip
     table = leaderboard(records)
     assert table["defense"].tolist() == ["npd", "sau", "anp", "none"]
     assert table["rank"].tolist()[:3] == [1, 2, 3]
     assert table["standing"].tolist() == ["ranked"] * 3 + ["reference"]
-    assert table["attacks_cured"].tolist() == [2, 1, 1, 0]
+    assert table["core_cured"].tolist() == [2, 1, 1, 0]
     assert table["residual"].tolist()[:3] == pytest.approx([(0.04 + 0.04) / 6, 0.30 / 6, (0.01 + 0.60) / 6])
 
 
@@ -63,20 +65,20 @@ def test_one_block_that_is_not_cured_is_enough_for_the_attack_not_to_be():
 
 @pytest.mark.parametrize("blocks_of", [[], [3]])
 def test_an_attack_that_failed_in_one_block_of_one_defence_gives_no_defence_credit(blocks_of):
-    weak = [make_run("npd", "wanet", block, backdoored=WEAK) for block in blocks_of]
+    weak = [make_run("npd", "blended", block, backdoored=WEAK) for block in blocks_of]
     records = [
-        *make_runs("sau", "badnets"), *make_runs("sau", "wanet"), *make_runs("npd", "badnets"),
-        *(run for run in make_runs("npd", "wanet") if run["spec"]["block"] not in blocks_of), *weak,
+        *make_runs("sau", "badnets"), *make_runs("sau", "blended"), *make_runs("npd", "badnets"),
+        *(run for run in make_runs("npd", "blended") if run["spec"]["block"] not in blocks_of), *weak,
     ]  # fmt: skip
     found = by_defense(records)
     for row in (found["sau"], found["npd"]):
         assert row["attacks_run"] == 2
         assert (row["attacks_passed"], row["attacks_cured"]) == ((1, 1) if weak else (2, 2))
-        assert row["wanet_cured"] == ("attack failed" if weak else "10 of 10")
-        assert pd.isna(row["wanet_asr"]) == bool(weak)
+        assert row["blended_cured"] == ("attack failed" if weak else "10 of 10")
+        assert pd.isna(row["blended_asr"]) == bool(weak)
         assert (row["standing"], row["rank"]) == ("ranked", 1)
     long = long_leaderboard(records)
-    failed = long[long["attack"] == "wanet"]
+    failed = long[long["attack"] == "blended"]
     assert set(failed["standing"]) == ({"attack failed"} if weak else {"ranked"})
     if weak:
         assert failed["rank"].isna().all()
@@ -92,10 +94,37 @@ def test_a_gate_holds_for_its_own_setting_alone():
     assert table.loc["resnet18", "standing"] == "attack failed"
 
 
-def test_defences_that_train_have_a_gate_of_their_own_for_their_poisoned_set_is_another_model():
-    weak = [make_run("abl", block=b, backdoored=WEAK, power="in-training") for b in range(10)]
-    found = by_defense(make_runs("sau") + weak)
-    assert (found["sau"]["rank"], found["abl"]["standing"]) == (1, "attack failed")
+@pytest.mark.parametrize("controls_training", [True, False])
+def test_defences_that_train_have_a_gate_of_their_own_where_their_poisoned_set_makes_another_model(controls_training):
+    weak = make_runs("abl", backdoored=WEAK, power="in-training", controls_training=controls_training)
+    found = by_defense(make_runs("sau", controls_training=controls_training) + weak)
+    assert found["abl"]["standing"] == "attack failed"
+    assert found["sau"]["standing"] == ("ranked" if controls_training else "attack failed")
+
+
+@pytest.mark.parametrize("power", ["post-training", "in-training"])
+def test_an_attack_that_came_to_nothing_has_failed_for_all_alike(power):
+    records = make_runs("abl", "lf", power=power, controls_training=True) + make_runs("abl", power=power)
+    records += [*make_runs("sau"), *make_runs("sau", "lf", 9, controls_training=True), attackless("sau", "lf", 9)]
+    found = by_defense(records)
+    for row in found.values():
+        assert (row["standing"], row["rank"], row["lf_cured"]) == ("ranked", 1, "attack failed")
+        assert (row["attacks_run"], row["attacks_passed"]) == (2, 1)
+    long = long_leaderboard(records)
+    assert set(long[long["attack"] == "lf"]["gate"]) == {"block 9: weights are not finite"}
+
+
+def test_an_attack_that_always_came_to_nothing_is_a_row_all_the_same():
+    records = [attackless(block=b) for b in range(2)]
+    (wide,), (long,) = (build(records).to_dict("records") for build in (leaderboard, long_leaderboard))
+    assert (wide["standing"], wide["blocks"], wide["statuses"]) == ("attack failed", 0, "attack-failed:2")
+    assert (long["standing"], long["cured"]) == ("attack failed", "attack failed")
+    assert pd.isna(long["backdoored_asr"])
+
+
+def test_what_an_attack_wants_is_known_from_its_other_runs_too():
+    records = [*make_runs("sau", "turn", goal="all-to-all"), *make_runs("npd"), attackless("npd", "turn")]
+    assert by_defense(records)["npd"]["attacks_run"] == 1
 
 
 def test_all_to_all_stands_apart_from_every_mean():
@@ -109,11 +138,11 @@ def test_all_to_all_stands_apart_from_every_mean():
 
 
 @pytest.mark.parametrize(("ratio", "counted"), [(0.5, 2), (0.6, 1)])
-def test_clean_label_poison_of_more_than_half_of_the_class_is_in_no_mean(ratio, counted):
+def test_clean_label_poison_of_more_than_half_of_the_class_is_not_counted(ratio, counted):
     clean_label = make_runs("sau", "sig", victims="target", ratio=ratio, rates=shifted(asr=0.5))
     (row,) = leaderboard(make_runs("sau") + clean_label).to_dict("records")
-    assert row["attacks_run"] == counted
-    assert row["asr_gap"] == pytest.approx(0.25 if counted == 2 else 0.0)
+    assert (row["attacks_run"], row["asr_gap"]) == (counted, 0.0)
+    assert set(long_leaderboard(clean_label)["standing"]) == {"exploratory" if counted == 2 else "apart"}
 
 
 def test_dirty_label_poison_of_more_than_half_is_not_meant():
@@ -128,6 +157,16 @@ def test_an_attack_of_ones_own_has_its_own_columns_and_ranks_nobody():
     assert (row["attacks_run"], row["standing"], row["residual"]) == (1, "ranked", 0)
     assert sum(name.startswith("badnets-custom-") and name.endswith("_asr") for name in row) == 2
     assert leaderboard(own[:10])["standing"].tolist() == ["custom"]
+
+
+@pytest.mark.parametrize("attack", ["wanet", "badnets"])
+def test_another_preset_of_an_attack_stands_apart_from_every_mean_and_count(attack):
+    small = make_runs("sau", attack, 3, attack__preset="small-data", rates=shifted(asr=0.5))
+    (row,) = leaderboard(make_runs("sau") + small).to_dict("records")
+    assert [row[f"attacks_{what}"] for what in ("run", "passed", "cured")] == [1, 1, 1]
+    assert (row["rank"], row["standing"], row["blocks"], row["residual"]) == (1, "ranked", 10, 0)
+    assert row[f"{attack}-small-data_asr"] == pytest.approx(0.52)
+    assert leaderboard(small)["standing"].tolist() == ["apart"]
 
 
 def test_an_outdated_attack_neither_counts_nor_parts_the_rows():
@@ -152,15 +191,96 @@ def test_powers_are_ranked_apart():
     assert len(set(table["setting"])) == 1
 
 
-def test_only_rows_with_the_same_attacks_and_blocks_compete_and_the_most_runs_decide():
-    both = [*make_runs("sau"), *make_runs("sau", "wanet"), *make_runs("npd"), *make_runs("npd", "wanet")]
-    one = [run for name in ("anp", "nad", "fp") for run in make_runs(name)]
-    other_blocks = [make_run("ftsam", attack, b) for attack in ("badnets", "wanet") for b in range(5, 15)]
-    found = by_defense(both + one + other_blocks)
+def both(defense, **changes):
+    return [run for attack in CORE_ATTACKS for run in make_runs(defense, attack, **changes)]
+
+
+def test_only_rows_with_the_same_core_attacks_and_blocks_compete_and_most_rows_decide():
+    one = make_runs("anp", blocks=30)
+    other_blocks = [make_run("ftsam", attack, b) for attack in CORE_ATTACKS for b in range(5, 40)]
+    found = by_defense(both("sau") + both("npd") + one + other_blocks)
     standings = {name: row["standing"] for name, row in found.items()}
-    assert standings == dict.fromkeys(("sau", "npd"), "ranked") | dict.fromkeys(("anp", "nad", "fp"), "unpaired") | {
-        "ftsam": "unpaired"
-    }
+    assert standings == {"sau": "ranked", "npd": "ranked", "anp": "unpaired", "ftsam": "unpaired"}
+    assert pd.isna(found["ftsam"]["rank"])
+
+
+def test_of_designs_with_equally_many_rows_the_one_with_most_runs_decides():
+    found = by_defense(both("sau") + make_runs("anp", blocks=15))
+    assert (found["sau"]["standing"], found["anp"]["standing"]) == ("ranked", "unpaired")
+
+
+EXTRAS = {
+    "cured": make_runs("sau", "wanet"),
+    "missed": make_runs("sau", "wanet", rates=BACKDOORED),
+    "few blocks": make_runs("sau", "wanet", 2),
+    "broke": [*make_runs("sau", "wanet", 2), broken("sau", "wanet", 2)],
+    "does not fit": [make_run("sau", "wanet", b, status="skipped", reason="no batch norm") for b in range(2)],
+    "diverged": [make_run("sau", "wanet", 0, status="diverged", reason="not finite")],
+    "weak": [make_run("sau", "wanet", 0, backdoored=WEAK)],
+    "nothing": [attackless("sau", "wanet")],
+    "control broke": [broken("sau", "clean", 0)],
+}
+SHOWN_ONLY = ("attacks_run", "attacks_passed", "attacks_cured", "statuses", "reasons")
+
+
+@pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
+def test_what_else_a_defence_was_run_against_changes_neither_its_rank_nor_any_mean(extra):
+    records = both("sau", rates=shifted(asr=0.1)) + both("npd", rates=shifted(asr=0.2))
+    before = leaderboard(records).drop(columns=list(SHOWN_ONLY))
+    assert before["rank"].tolist() == [1, 2]
+    after = leaderboard(records + extra)
+    pd.testing.assert_frame_equal(after[before.columns], before)
+
+
+@pytest.mark.parametrize("name", ["broke", "does not fit", "diverged"])
+def test_a_block_that_broke_under_another_attack_shows_in_that_attacks_columns_alone(name):
+    records = both("sau") + EXTRAS[name]
+    (row,) = leaderboard(records).to_dict("records")
+    assert (row["wanet_cured"], row["badnets_cured"]) == ("incomplete", "10 of 10")
+    assert pd.isna(row["wanet_asr"])
+    assert long_leaderboard(records).set_index("attack")["standing"].to_dict() == {
+        "badnets": "ranked", "blended": "ranked", "wanet": "incomplete",
+    }  # fmt: skip
+
+
+def test_counts_of_attacks_hold_all_of_them():
+    (row,) = leaderboard(both("sau") + EXTRAS["missed"] + make_runs("sau", "lf")).to_dict("records")
+    counts = [row[name] for name in ("core_cured", "attacks_run", "attacks_passed", "attacks_cured")]
+    assert counts == [2, 4, 4, 3]
+
+
+def test_a_row_without_a_core_attack_is_exploratory_and_has_no_means():
+    records = both("npd") + make_runs("sau", "wanet", 12) + [broken("sau", "lf", 12)]
+    row = by_defense(records)["sau"]
+    assert (row["standing"], row["blocks"], row["core_cured"], row["attacks_cured"]) == ("exploratory", 12, 0, 1)
+    empty = ["rank", "residual", "asr_gap", "acc_gap", "recovery_gap", "der", "flops_share", "seconds"]
+    assert all(pd.isna(row[name]) for name in empty)
+    assert row["wanet_asr"] == pytest.approx(ORACLE["asr"])
+
+
+def test_under_another_attack_no_row_shows_a_rank():
+    long = long_leaderboard(both("sau") + make_runs("sau", "wanet")).set_index("attack")
+    assert long["standing"].to_dict() == {"badnets": "ranked", "blended": "ranked", "wanet": "exploratory"}
+    assert pd.isna(long.loc["wanet", "rank"])
+
+
+def test_an_older_version_of_a_defence_is_superseded_and_does_not_decide_who_is_paired():
+    old = [run for version in ("2", "9") for run in make_runs("sau", method__version=version, blocks=12)]
+    table = leaderboard(old + make_runs("sau", method__version="10") + make_runs("npd")).set_index(
+        ["defense", "version"]
+    )
+    assert table["standing"].to_dict() == {
+        ("npd", "1"): "ranked", ("sau", "10"): "ranked", ("sau", "2"): "superseded", ("sau", "9"): "superseded",
+    }  # fmt: skip
+    assert table["rank"].notna().tolist() == [True, True, False, False]
+    assert set(long_leaderboard(old + make_runs("sau", method__version="10"))["standing"]) == {"ranked", "superseded"}
+
+
+def test_two_states_of_a_plugin_under_one_version_have_no_order():
+    table = leaderboard(make_runs("own", method__version="1+aaa") + make_runs("own", method__version="1+bbb"))
+    assert table["standing"].tolist() == ["ranked", "ranked"]
+    table = leaderboard(make_runs("own", method__version="1+bbb") + make_runs("own", method__version="2+aaa"))
+    assert dict(zip(table["version"], table["standing"], strict=True)) == {"2+aaa": "ranked", "1+bbb": "superseded"}
 
 
 @pytest.mark.parametrize(
@@ -173,18 +293,14 @@ def test_a_row_needs_ten_blocks_on_bloodmini_and_five_elsewhere(dataset, blocks,
     assert (row["standing"], row["blocks"]) == (standing, blocks)
 
 
-@pytest.mark.parametrize("attack", ["wanet", "clean"])
-def test_a_block_that_broke_takes_the_whole_row_out_and_is_averaged_by_nobody(attack):
-    other = make_runs("sau", attack)
-    other[2] = broken("sau", attack, 2)
+def test_a_block_that_broke_under_a_core_attack_takes_the_row_out_and_is_averaged_by_nobody():
+    other = make_runs("sau", "blended")
+    other[2] = broken("sau", "blended", 2)
     (row,) = leaderboard(make_runs("sau") + other).to_dict("records")
     assert (row["standing"], row["statuses"]) == ("incomplete", "error:1 ok:19")
-    assert row["reasons"] == f"{attack}: raised"
-    assert pd.isna(row["rank"])
-    if attack == "wanet":
-        assert pd.isna(row["asr_gap"])
-        assert row["wanet_cured"] == "incomplete"
-        assert pd.isna(row["wanet_asr"])
+    assert row["reasons"] == "blended: raised"
+    assert row["blended_cured"] == "incomplete"
+    assert all(pd.isna(row[name]) for name in ("rank", "asr_gap", "residual", "flops_share", "blended_asr"))
     assert row["badnets_asr"] == pytest.approx(ORACLE["asr"])
 
 

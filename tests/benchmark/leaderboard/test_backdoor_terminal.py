@@ -7,7 +7,15 @@ from rich.console import Console
 
 from benchmark.leaderboard.backdoor.terminal import LEGEND, SHORT
 from benchmark.leaderboard.report import report
-from tests.benchmark.leaderboard.backdoor_factory import BACKDOORED, WEAK, broken, make_run, make_runs, shifted
+from tests.benchmark.leaderboard.backdoor_factory import (
+    BACKDOORED,
+    WEAK,
+    attackless,
+    broken,
+    make_run,
+    make_runs,
+    shifted,
+)
 from tests.benchmark.leaderboard.factory import make_row
 
 ATTACKS = ("badnets", "blended", "wanet", "input_aware", "lf", "bpp", "sig", "adaptive_blend")
@@ -64,11 +72,11 @@ def test_an_attack_that_failed_says_so_on_one_line_with_its_asr():
 
 def test_only_the_attacks_that_were_run_are_shown_but_ranks_follow_from_all():
     both = [
-        *make_runs("sau", "badnets"), *make_runs("sau", "wanet", rates=shifted(asr=0.5)),
-        *make_runs("npd", "badnets"), *make_runs("npd", "wanet"),
+        *make_runs("sau", "badnets"), *make_runs("sau", "blended", rates=shifted(asr=0.5)),
+        *make_runs("npd", "badnets"), *make_runs("npd", "blended"),
     ]  # fmt: skip
     text = show(both, shown=make_runs("sau", "badnets"))
-    assert "wanet: own" not in text
+    assert "blended: own" not in text
     assert line_of(text, "npd")[0] == "1"
     assert line_of(text, "sau")[0] == "2"
 
@@ -89,7 +97,44 @@ def test_the_overview_holds_asr_of_defences_by_attacks_with_the_cured_ones_marke
 
 def test_many_attacks_are_shown_in_several_tables():
     text = show([run for attack in ATTACKS for run in make_runs("sau", attack, 2)])
-    assert text.count("ASR: own runs") == 2
+    assert text.count("ASR: own runs") == 3
+
+
+def test_those_that_rank_come_first_and_other_presets_last_each_name_whole_or_parted_where_it_may():
+    odd = {"goal": "all-to-all", "attack__preset": "small-data"}
+    records = [run for attack in ATTACKS for run in make_runs("neural_polarizer", attack, 2)]
+    records += make_runs("neural_polarizer", "badnets_all_to_all", 2, **odd)
+    text = show(records + make_runs("sau", "blended", 2))
+    heads = text.split("ASR: own runs")[1:]
+    assert [line_of(part, "rank")[2:] for part in heads] == [
+        ["badnets", "blended"], ["blend", "bpp", "input_aware", "lf", "sig"], ["wanet", "-small-data"],
+    ]  # fmt: skip
+    assert ["sau" in part for part in heads] == [True, False, False]
+    assert [line.split() for line in heads[2].splitlines()[1:3]] == [["badnets_"], ["all_to_all"]]
+
+
+def test_references_come_from_the_row_with_most_blocks():
+    other = {"acc": 0.90, "asr": 0.90, "recovery": 0.05}
+    few = [run for attack in ("badnets", "wanet") for run in make_runs("anp", attack, 2, backdoored=other)]
+    many = [run for attack in ("badnets", "wanet") for run in make_runs("sau", attack, 3)]
+    assert line_of(show(few + many), "backdoored")[1:] == ["99.0", "99.0"]
+    assert line_of(show(few + many, shown=many[:1]), "backdoored")[1:] == ["3", "94.0", "99.0", "1.0"]
+
+
+def test_a_block_that_broke_under_another_attack_is_marked_in_its_own_cell():
+    text = show([*make_runs("sau"), broken("sau", "wanet")])
+    assert line_of(text, "sau") == ["1", "sau", "2.0", "✓", "fail"]
+
+
+def test_an_attack_that_came_to_nothing_is_a_line_without_numbers():
+    text = show([attackless()], shown=[attackless()])
+    assert "badnets: own runs attack failed: block 0: weights are not finite" in " ".join(text.split())
+    assert line_of(show([attackless("sau", "lf"), *make_runs("sau")]), "sau") == ["1", "sau", "2.0", "✓", "failed"]
+
+
+def test_older_versions_of_a_defence_are_marked():
+    text = show(make_runs("sau") + make_runs("sau", method__version="2") + make_runs("npd"))
+    assert [line.split()[0] for line in text.splitlines() if line.split()[1:2] == ["sau"]] == ["1", "old"]
 
 
 def test_a_single_attack_needs_no_overview():
@@ -98,8 +143,13 @@ def test_a_single_attack_needs_no_overview():
 
 def test_powers_stand_in_tables_of_their_own():
     text = show(make_runs("sau", blocks=2) + make_runs("abl", blocks=2, power="in-training"))
-    assert "reserved · in-training · badnets: own runs" in text
     assert text.count("own runs") == 2
+
+
+@pytest.mark.parametrize("power", ["in-training", "data-free"])
+def test_defenders_without_clean_images_have_no_pool_in_their_titles(power):
+    assert "none · reserved · badnets: own" in show(make_runs("sau", blocks=2))
+    assert f"none · {power} · badnets: own" in show(make_runs("abl", blocks=2, power=power))
 
 
 def test_rows_that_do_not_compete_stand_in_tables_of_their_own():
@@ -116,7 +166,20 @@ def test_published_rows_stand_below_the_own_ones():
 def test_every_standing_has_a_short_form_that_the_legend_explains():
     for standing, short in SHORT.items():
         assert standing == "attack failed" or f"{short}," in LEGEND
-    for mark in ("✓", "±", "ACC", "ASR", "RA", "cured", "DER", "Cost", "Rank"):
+    assert "over badnets and blended alone" in LEGEND
+    for mark in (
+        "stamp leaves",
+        "clean model's training",
+        "✓",
+        "±",
+        "ACC",
+        "ASR",
+        "RA",
+        "cured",
+        "DER",
+        "Cost",
+        "Rank",
+    ):
         assert mark in LEGEND
 
 
