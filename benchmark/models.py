@@ -89,7 +89,7 @@ def insertion_point(name: str, model: nn.Module) -> str | None:
     """The architecture's entry; else global pooling; else the last convolution with a window, not the stem; or None."""
     if name in INSERTION_POINTS:
         return INSERTION_POINTS[name]
-    pools = [path for path, _ in model.named_modules() if path.rpartition(".")[2] == "global_pool"]
+    pools: list[str] = [path for path, _ in model.named_modules() if path.rpartition(".")[2] == "global_pool"]
     if pools:
         return pools[0]
     convolutions = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Conv2d)]
