@@ -1,29 +1,29 @@
 # Every target sets up what it needs by itself, in .venv; `make help` lists targets and variables out of this file:
 # "## " explains a target, "#? " a variable, which is given as in `make bench METHOD=salun PARAMS="lr=0.01 epochs=5"`.
 
-#? METHOD     name of the method (default: salun)
-#? PARAMS     its hyper-parameters where they differ from the preset: "name=value name=value"
-#? PRESET     which of its sets of hyper-parameters
-#? PLUGIN     a .py file with a method of your own
-#? DATASET    bloodmini, a MedMNIST data set by name, or a MedMNIST-style .npz file
-#? DATA_ROOT  folder with MedMNIST files
-#? ARCH       architecture: cnn-small, resnet18-quarter, resnet18, timm:NAME
-#? RECIPE     training recipe: cpu, medmnist, salun
-#? SCENARIO   what is forgotten: random:SHARE, random-iid:SHARE, class:NUMBER, ids:FILE
-#? ATTACK     backdoor attack, for a defence: badnets, blended, ...; clean is the control
+#? METHOD         name of the method (default: salun)
+#? PARAMS         its hyper-parameters where they differ from the preset: "name=value name=value"
+#? PRESET         which of its sets of hyper-parameters
+#? PLUGIN         a .py file with a method of your own
+#? DATASET        bloodmini, a MedMNIST data set by name, or a MedMNIST-style .npz file
+#? DATA_ROOT      folder with MedMNIST files
+#? ARCH           architecture: cnn-small, resnet18-quarter, resnet18, timm:NAME
+#? RECIPE         training recipe: cpu, medmnist, salun
+#? SCENARIO       what is forgotten: random:SHARE, random-iid:SHARE, class:NUMBER, ids:FILE
+#? ATTACK         backdoor attack, for a defence: badnets, blended, ...; clean is the control
 #? ATTACK_PARAMS  its hyper-parameters: "ratio=0.05"
 #? ATTACK_PRESET  which of its sets of hyper-parameters
-#? POOL       the defender's clean images: reserved, reserved:50, seen
-#? BLOCKS     how many repetitions with seeds of their own
-#? PROFILE    how large a run: quick, full
-#? DEVICE     cpu, cuda, ...
-#? RESULTS    folder for records and leaderboards
+#? POOL           the defender's clean images: reserved, reserved:50, seen
+#? BLOCKS         how many repetitions with seeds of their own
+#? PROFILE        how large a run: quick, full
+#? DEVICE         cpu, cuda, ...
+#? RESULTS        folder for records and leaderboards
 METHOD ?= salun
 
-#? PYTHON     interpreter to build .venv with (default: python3.13, 3.12, 3.11 or python3, the first that works)
+#? PYTHON         interpreter to build .venv with (default: python3.13, 3.12, 3.11 or python3, the first that works)
 PYTHON ?=
 
-#? TEST_DATA  folder with official MedMNIST files; tests that need them are skipped where it is missing
+#? TEST_DATA      folder with official MedMNIST files; tests that need them are skipped where it is missing
 TEST_DATA ?= ../shared/data
 
 VENV := .venv
@@ -39,7 +39,8 @@ run_options = $(call option,METHOD,method)$(call option,PARAMS,params)$(call opt
 	option,PLUGIN,plugin)$(call option,DATASET,dataset)$(call option,DATA_ROOT,data-root)$(call \
 	option,ARCH,arch)$(call option,RECIPE,recipe)$(call option,SCENARIO,scenario)$(call \
 	option,ATTACK,attack)$(call option,ATTACK_PARAMS,attack-params)$(call \
-	option,ATTACK_PRESET,attack-preset)$(call option,POOL,pool)$(call option,BLOCKS,blocks)$(call option,PROFILE,profile)$(call \
+	option,ATTACK_PRESET,attack-preset)$(call option,POOL,pool)$(call \
+	option,BLOCKS,blocks)$(call option,PROFILE,profile)$(call \
 	option,DEVICE,device)$(call option,RESULTS,results)
 
 .DEFAULT_GOAL := help
