@@ -22,6 +22,7 @@ from benchmark.data.poison import VERSION as POISONING_VERSION
 from benchmark.data.poison import canonical_pool, defender_rows
 from benchmark.data.scenarios import Scenario, check_scenario, draw_forget, parse_scenario
 from benchmark.data.splits import Splits, make_splits, read_groups
+from benchmark.data.units import Rows
 from benchmark.errors import MedsafeError
 from benchmark.models import check_architecture, load_checkpoint
 from benchmark.registry import Plugin, find, kind_of
@@ -204,20 +205,20 @@ def _workbench(
     device = resolve_device(request.device)
     recipe = for_device(get_recipe(request.recipe or profile.recipe), device)
     make_augmentation(recipe.augmentation, dataset.allowed)
+    groups = read_groups(request.groups, dataset) if request.groups else None
     data = DataSpec(
         dataset.name, dataset.sha256, non_member_share=request.non_member_share,
         groups_sha256=sha256_of(request.groups) if request.groups else None,
         allowed_augmentations=tuple(sorted(dataset.allowed)),
     )  # fmt: skip
-    splits = _splits(request, dataset, data, scenario)
+    splits = _splits(dataset, data, groups, scenario)
     return Workbench(
         data, dataset, dataset.images.to(device), splits, request.architecture or profile.architecture, recipe, store,
         progress, request.original,
     )  # fmt: skip
 
 
-def _splits(request: Request, dataset: Dataset, data: DataSpec, scenario: Scenario | None) -> Splits:
-    groups = read_groups(request.groups, dataset) if request.groups else None
+def _splits(dataset: Dataset, data: DataSpec, groups: Rows | None, scenario: Scenario | None) -> Splits:
     splits = make_splits(
         dataset, seed=data.split_seed, non_member_share=data.non_member_share, groups=groups,
         keep_in_pool=scenario.ids if scenario else None,
