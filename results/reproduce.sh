@@ -39,7 +39,7 @@ defend() {
 
 for attack in badnets blended; do
   for method in $DEFENSES; do defend --method "$method" --attack $attack --blocks 5; done
-  for method in sau neural_polarizer finetune; do
+  for method in sau neural_polarizer finetune fine_pruning nad i_bau rnp ft_sam; do
     defend --method $method --attack $attack --blocks 5 --preset scaled
   done
 done

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.api import PoisonedTrainingTask, Split, steps_per_epoch, training_defense
+from benchmark.api import PoisonedTrainingTask, Split, training_defense
 
 
 @training_defense(
@@ -106,12 +106,6 @@ class AntiBackdoorLearning:
     def isolated_count(self, images: int) -> int:
         """Number of images to isolate among so many."""
         return max(1, round(self.isolated_share * images))
-
-    def updates(self, images: int) -> int:
-        """Optimiser steps on so many images, all phases together."""
-        isolated = self.isolated_count(images)
-        phases = ((self.warm_epochs, images), (self.train_epochs, images - isolated), (self.unlearn_epochs, isolated))
-        return sum(epochs * steps_per_epoch(count, self.batch_size) for epochs, count in phases)
 
 
 @torch.no_grad()

@@ -281,7 +281,6 @@ from pathlib import Path
 from benchmark import training
 from benchmark.plan import Request
 from benchmark.runner import run
-from benchmark.seeding import seeded
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

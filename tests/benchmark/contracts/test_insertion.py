@@ -11,7 +11,7 @@ from benchmark.contracts.insertion import insertions_of, rebuild
 from benchmark.models import INSERTION_POINTS, build_model
 from tests.helpers import same_bits
 
-ARCHITECTURES = {"cnn-small": (32, 64), "resnet18-quarter": (128, 128)}
+ARCHITECTURES = {"cnn-small": (64, 64), "resnet18-quarter": (128, 128)}
 """Name -> channels at its insertion point, and inputs of its last linear layer `network.13`."""
 
 

@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmark.registry import find
 from methods.defenses.abl import AntiBackdoorLearning, lowest_losses
@@ -122,18 +121,8 @@ def test_frozen_statistics_stay_where_training_left_them(poisoned):
     assert not same_bits(before.state_dict(), after.state_dict())
 
 
-def test_updates_counts_the_optimisers_steps(poisoned):
-    steps = []
-    hook = register_optimizer_step_post_hook(lambda *_: steps.append(1))
-    SHORT.train(poisoned())
-    hook.remove()
-    assert len(steps) == SHORT.updates(240)
-
-
-def test_scaling_multiplies_all_learning_rates_by_the_same_factor():
-    scaled = find("defenses", "abl").configure("scaled", {}, sizes=(5_000,))
-    factor = AntiBackdoorLearning().updates(50_000) / AntiBackdoorLearning().updates(5_000)
-    assert (scaled.lr, scaled.unlearn_lr) == pytest.approx((0.1 * factor, 5e-4 * factor))
+def test_training_from_scratch_has_no_scaled_preset():
+    assert "scaled" not in find("defenses", "abl").info.presets
 
 
 def test_defaults_are_the_published_ones():
