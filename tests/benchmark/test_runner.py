@@ -294,6 +294,7 @@ sys.stdout.write(str(peak() - baseline))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_on_a_set_of_pathmnists_size_stays_under_two_gigabytes(tmp_path):
     generator, arrays = np.random.default_rng(0), {}
     for part, count in (("train", 89_996), ("val", 10_004), ("test", 7_180)):
