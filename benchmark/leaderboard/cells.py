@@ -1,7 +1,7 @@
 """What the CSV files of every track share: columns that are declared once, and how records become a cell."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -44,6 +44,30 @@ def mean_by_class(found: Iterable[list[float | None] | None]) -> str:
     rows = [row for row in found if row is not None]
     means = [[value for value in column if value is not None] for column in zip(*rows, strict=True)]
     return " ".join(f"{np.mean(values):.4f}" if values else "nan" for values in means)
+
+
+def cost_columns(
+    share: str, whose: str, ideal: str, averaged: Callable[[Any], Sequence[Record]]
+) -> Iterator[Column[Any]]:
+    """What a row cost; of whatever has `records`.
+
+    Args:
+        share: what `flops_share` says.
+        whose: the method or the defence.
+        ideal: what `retrain_seconds` is of.
+        averaged: the records of a row that means are taken over.
+    """
+    yield Column("flops_share", share, lambda row: mean_cost(averaged(row), "flops_share"))
+    yield Column("flops", f"FLOPs of the {whose}, all passes", lambda row: mean_cost(averaged(row), "flops"))
+    yield Column(
+        "seconds",
+        f"wall seconds of the {whose}; compare within one device only",
+        lambda row: mean_cost(averaged(row), "seconds"),
+    )
+    yield Column(
+        "retrain_seconds", f"wall seconds of one {ideal}", lambda row: mean_cost(averaged(row), "retrain_seconds")
+    )
+    yield Column("device", "where it was computed, and with how many threads", lambda row: devices(row.records))
 
 
 def devices(records: Iterable[Record]) -> str:

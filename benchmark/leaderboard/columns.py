@@ -7,12 +7,11 @@ import numpy as np
 
 from benchmark.leaderboard.cells import (
     Column,
+    cost_columns,
     counts,
-    devices,
     interval,
     mean,
     mean_by_class,
-    mean_cost,
     named,
     notes,
     reasons,
@@ -132,19 +131,8 @@ def _brief(info: MetricInfo) -> Iterator[Column[Group]]:
 
 
 def _cost() -> Iterator[Column[Group]]:
-    yield Column(
-        "flops_share",
-        "FLOPs of the method over those of the Original's training",
-        lambda g: mean_cost(g.averaged, "flops_share"),
-    )
-    yield Column("flops", "FLOPs of the method, all passes", lambda g: mean_cost(g.averaged, "flops"))
-    yield Column(
-        "seconds",
-        "wall seconds of the method; compare within one device only",
-        lambda g: mean_cost(g.averaged, "seconds"),
-    )
-    yield Column("retrain_seconds", "wall seconds of one Retrain", lambda g: mean_cost(g.averaged, "retrain_seconds"))
-    yield Column("device", "where it was computed, and with how many threads", lambda g: devices(g.records))
+    share = "FLOPs of the method over those of the Original's training"
+    yield from cost_columns(share, "method", "Retrain", lambda group: group.averaged)
 
 
 def _closing() -> Iterator[Column[Group]]:

@@ -9,11 +9,10 @@ from benchmark.leaderboard.blocks import key_of, numbers
 from benchmark.leaderboard.cells import (
     Cell,
     Column,
+    cost_columns,
     counts,
-    devices,
     mean,
     mean_by_class,
-    mean_cost,
     named,
     notes,
     reasons,
@@ -92,15 +91,7 @@ def _reference(reference: str, name: str) -> Callable[[Duel], Cell]:
 
 
 def _cost() -> Iterator[Column[Duel]]:
-    yield Column("flops_share", COST, lambda d: mean_cost(d.averaged, "flops_share"))
-    yield Column("flops", "FLOPs of the defence, all passes", lambda d: mean_cost(d.averaged, "flops"))
-    yield Column(
-        "seconds",
-        "wall seconds of the defence; compare within one device only",
-        lambda d: mean_cost(d.averaged, "seconds"),
-    )
-    yield Column("retrain_seconds", "wall seconds of one oracle", lambda d: mean_cost(d.averaged, "retrain_seconds"))
-    yield Column("device", "where it was computed, and with how many threads", lambda d: devices(d.records))
+    yield from cost_columns(COST, "defence", "oracle", lambda duel: duel.averaged)
 
 
 def _closing() -> Iterator[Column[Duel]]:
