@@ -1,0 +1,36 @@
+"""Commands on what is recorded already: leaderboards, rescoring, publishing."""
+
+from benchmark.cli.app import OWN, PUBLISHED, Published, Results, app, say
+from benchmark.cli.tables import is_custom, name_of, rebuild, show
+
+
+@app.command()
+def leaderboard(results: Results = OWN, published: Published = PUBLISHED) -> None:
+    """Rebuild a folder's leaderboards from its records alone, and show them."""
+    show(results, published, None)
+
+
+@app.command()
+def rescore(results: Results = OWN) -> None:
+    """Compute new or changed metrics from stored predictions, without training."""
+    from benchmark.rescoring import rescore
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.records import RecordStore
+
+    records = RecordStore(results)
+    records.check_writable()
+    for record, outcome in rescore(records, ArtifactStore(default_cache())):
+        say(f"{name_of(record)}: {outcome}")
+    rebuild(results)
+
+
+@app.command()
+def publish(results: Results = OWN, published: Published = PUBLISHED) -> None:
+    """Copy the records of this checkout's runs into the published results, and rebuild their leaderboards."""
+    from benchmark.store.records import RecordStore
+
+    source, target = RecordStore(results), RecordStore(published)
+    target.check_writable()
+    copied = [target.write(record) for record in source if not is_custom(record["spec"])]
+    rebuild(published)
+    say(f"{len(copied)} records published to {published}, failed runs among them; custom rows stay behind")
