@@ -1,7 +1,7 @@
 """What a command asks for -> the runs it means, checked as far as possible before anything is computed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -24,8 +24,9 @@ from benchmark.data.scenarios import Scenario, check_scenario, draw_forget, pars
 from benchmark.data.splits import Splits, make_splits, read_groups
 from benchmark.data.units import Rows
 from benchmark.errors import MedsafeError
+from benchmark.isolation.client import AnyPlugin, Isolation, kind_of, look_up
 from benchmark.models import check_architecture, load_checkpoint
-from benchmark.registry import Plugin, find, kind_of
+from benchmark.registry import Plugin, find
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.files import sha256_of
 from benchmark.store.records import Record
@@ -62,6 +63,7 @@ class Request:
     attack_parameters: dict[str, str] | None = None
     attack_plugin: Path | None = None
     pool: str | None = None
+    isolation: Isolation = field(default_factory=Isolation)
 
 
 class Track(Protocol):
@@ -79,17 +81,24 @@ class Plan:
     bench: Workbench
     track: Track
     specs: Sequence[RunSpec]
+    isolation: str | None = None
+    """How a method that did not come with the suite is kept away from it."""
 
 
 def make_plan(request: Request, store: ArtifactStore, progress: Progress = silent) -> Plan:
     """Resolve every name of a request and fix the identity of its runs."""
-    kind = "defenses" if request.attack else kind_of(request.method, request.plugin)
+    request.isolation.check()
+    kind = "defenses" if request.attack else kind_of(request.method, request.plugin, request.isolation)
     make = _unlearning if kind == "unlearning" else _backdoor
     return make(request, get_profile(request.profile), store, progress)
 
 
+def _isolation(plugin: AnyPlugin, request: Request) -> str | None:
+    return None if isinstance(plugin, Plugin) and plugin.source == "built-in" else request.isolation.name
+
+
 def _unlearning(request: Request, profile: Profile, store: ArtifactStore, progress: Progress) -> Plan:
-    plugin = find("unlearning", request.method, request.plugin)
+    plugin = look_up("unlearning", request.method, request.plugin, request.isolation)
     plugin.configure(request.preset, request.parameters or {})  # a typo is found out before anything is downloaded
     retrains = profile.retrains if request.retrains is None else request.retrains
     if retrains < 1:
@@ -116,12 +125,12 @@ def _unlearning(request: Request, profile: Profile, store: ArtifactStore, progre
         )
         for block in parse_blocks(request.blocks or str(profile.blocks))
     ]  # fmt: skip
-    return Plan(bench, UnlearningTrack(bench, scenario, method), specs)
+    return Plan(bench, UnlearningTrack(bench, scenario, method), specs, _isolation(plugin, request))
 
 
 def _backdoor(request: Request, profile: Profile, store: ArtifactStore, progress: Progress) -> Plan:
     plugin = _defense(request)
-    attacker = find("attacks", request.attack or profile.attack, request.attack_plugin)
+    attacker = _attacker(request, profile)
     attack_preset = request.attack_preset or "published"
     attack_method = attacker.configure(attack_preset, request.attack_parameters or {})
     if not isinstance(getattr(attack_method, "ratio", None), float | int):
@@ -148,18 +157,29 @@ def _backdoor(request: Request, profile: Profile, store: ArtifactStore, progress
         )
         for block in blocks
     ]  # fmt: skip
-    return Plan(bench, BackdoorTrack(bench, attack, info, defense), specs)
+    return Plan(bench, BackdoorTrack(bench, attack, info, defense), specs, _isolation(plugin, request))
 
 
-def _defense(request: Request) -> Plugin:
+def _attacker(request: Request, profile: Profile) -> Plugin:
+    """The attack; the suite calls it while it trains, so that it always runs in the suite's own process."""
+    attacker = find("attacks", request.attack or profile.attack, request.attack_plugin)
+    if request.isolation.sandbox and attacker.source != "built-in":
+        raise MedsafeError(
+            f"attack '{attacker.info.name}' is a plugin, which no sandbox covers: leave --sandbox out if you trust it"
+        )
+    return attacker
+
+
+def _defense(request: Request) -> AnyPlugin:
     """The defence that is asked for; what only an unlearning run knows is refused."""
-    if request.attack and kind_of(request.method, request.plugin, among=("defenses", "unlearning")) == "unlearning":
+    kinds = ("defenses", "unlearning")
+    if request.attack and kind_of(request.method, request.plugin, request.isolation, kinds) == "unlearning":
         raise MedsafeError(
             f"attack '{request.attack}' goes with a backdoor defence, and '{request.method}' is an unlearning method: "
             f"leave it out"
         )
     _refuse(request, ("scenario", "retrains", "original"), "belongs to unlearning", "a backdoor defence")
-    plugin = find("defenses", request.method, request.plugin)
+    plugin = look_up("defenses", request.method, request.plugin, request.isolation)
     if cast("DefenseInfo", plugin.info).power != "post-training":
         _refuse(request, ("pool",), "belongs to a defence that is handed clean images", "none")
     return plugin
@@ -173,10 +193,10 @@ def _refuse(request: Request, names: Sequence[str], belongs: str, other: str) ->
             raise MedsafeError(f"--{option} {belongs}, and '{request.method}' is {other}: leave it out")
 
 
-def method_spec(plugin: Plugin, preset: str, parameters: dict[str, str] | None, method: Any) -> MethodSpec:
+def method_spec(plugin: AnyPlugin, preset: str, parameters: dict[str, str] | None, method: Any) -> MethodSpec:
     """A plugin's part of a run's identity; hyper-parameters of the user's own make it `custom` (PROTOCOL 4.1)."""
     preset = "custom" if parameters else preset
-    return MethodSpec(plugin.info.kind, plugin.info.name, plugin.version, preset, asdict(method))
+    return MethodSpec(plugin.info.kind, plugin.info.name, plugin.version, preset, plugin.values(method))
 
 
 def _check_names(request: Request, profile: Profile) -> None:

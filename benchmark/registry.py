@@ -10,8 +10,9 @@ import pkgutil
 import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,12 +80,20 @@ class Plugin:
                 raise MedsafeError(
                     f"hyper-parameter '{name}' of {self.info.name} is at least {LOWEST[name]}, not {text}"
                 )
+        return self.with_values(chosen)
+
+    def with_values(self, values: Mapping[str, Any]) -> Any:
+        """The method with these hyper-parameters, the others by default; a list is taken for the tuple it was."""
         try:
-            method = self.cls(**chosen)
+            method = self.cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
             canonical_json(dataclasses.asdict(method))
         except (TypeError, ValueError) as error:
             raise MedsafeError(f"{self.info.name}: {error}") from error
         return method
+
+    def values(self, method: Any) -> dict[str, Any]:
+        """The hyper-parameters of a method that it configured."""
+        return dataclasses.asdict(method)
 
 
 def find(kind: str, name: str, file: Path | None = None) -> Plugin:
@@ -96,21 +105,45 @@ def find(kind: str, name: str, file: Path | None = None) -> Plugin:
     sources = _sources(kind, file)
     if name not in sources:
         raise unknown(WORDS[kind], name, sources)
+    if problem := taken(kind, name):
+        raise problem
     return sources[name]()
 
 
-def kind_of(name: str, file: Path | None = None, among: Sequence[str] = ("unlearning", "defenses")) -> str:
-    """The first of the kinds that has a method of this name.
+def in_file(file: Path) -> list[Plugin]:
+    """Every plugin of a file, of whatever kind; runs the file in this process."""
+    module, digest = _load(file)
+    return [_checked(cls, digest) for kind in BUILT_IN for cls in _plugins_of(module, kind).values()]
+
+
+def installed(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+    """Name -> entry point of every plugin that an installed package offers; imports none of them.
 
     Raises:
-        MedsafeError: none has, or a file that cannot be imported.
+        MedsafeError: no such kind.
     """
-    infos: list[PluginInfo] = [] if file is None else [item.plugin_info for item in _marked(_load(file)[0])]  # type: ignore[attr-defined]
-    known = {kind: {*names(kind), *(info.name for info in infos if info.kind == kind)} for kind in among}
-    for kind in among:
-        if name in known[kind]:
-            return kind
-    raise unknown("method", name, sorted(set().union(*known.values())))
+    _package(kind)
+    return {point.name: point for point in importlib.metadata.entry_points(group=f"medsafe.{kind}")}
+
+
+def built_in(kind: str) -> list[str]:
+    """Names that come with the suite, without importing any of them."""
+    modules = (module.name for module in pkgutil.iter_modules(_package(kind).__path__))
+    return sorted(name for name in modules if not name.startswith("_"))
+
+
+def taken(kind: str, name: str) -> MedsafeError | None:
+    """Why a name that an installed package claims cannot be used, where somebody else has it."""
+    points = list(importlib.metadata.entry_points(group=f"medsafe.{kind}", name=name))
+    if points and (name in built_in(kind) or points[1:]):
+        return _taken(name, f"entry point '{points[-1].value}'")
+    return None
+
+
+def _package(kind: str) -> ModuleType:
+    if kind not in BUILT_IN:
+        raise unknown("kind of plugin", kind, BUILT_IN)
+    return importlib.import_module(BUILT_IN[kind])
 
 
 def names(kind: str) -> list[str]:
@@ -119,30 +152,24 @@ def names(kind: str) -> list[str]:
 
 
 def _sources(kind: str, file: Path | None) -> dict[str, Callable[[], Plugin]]:
-    """Name -> how to load it. A name that two sources claim is an error, whoever asks."""
-    if kind not in BUILT_IN:
-        raise unknown("kind of plugin", kind, BUILT_IN)
-    package = importlib.import_module(BUILT_IN[kind])
-    sources: dict[str, Callable[[], Plugin]] = {
-        module.name: lambda module=module: _only(  # type: ignore[misc]
-            importlib.import_module(f"{BUILT_IN[kind]}.{module.name}"), kind, module.name, "built-in"
-        )
-        for module in pkgutil.iter_modules(package.__path__)
-        if not module.name.startswith("_")
-    }
-    for point in importlib.metadata.entry_points(group=f"medsafe.{kind}"):
-        _claim(sources, point.name, f"entry point '{point.value}'")
-        sources[point.name] = lambda point=point: _from_entry_point(point, kind)  # type: ignore[misc]
+    """Name -> how to load it. A name that a file claims although somebody has it is an error, whoever asks."""
+    sources: dict[str, Callable[[], Plugin]] = {name: partial(_from_suite, kind, name) for name in built_in(kind)}
+    for name, point in installed(kind).items():
+        sources[name] = partial(_from_entry_point, point, kind)
     if file is not None:
         for plugin in _from_file(file, kind):
-            _claim(sources, plugin.info.name, f"'{file}'")
-            sources[plugin.info.name] = lambda plugin=plugin: plugin  # type: ignore[misc]
+            if plugin.info.name in sources:
+                raise _taken(plugin.info.name, f"'{file}'")
+            sources[plugin.info.name] = partial(_itself, plugin)
     return sources
 
 
-def _claim(sources: dict[str, Callable[[], Plugin]], name: str, claimant: str) -> None:
-    if name in sources:
-        raise MedsafeError(f"the name '{name}' of {claimant} is taken: choose another name for it")
+def _itself(plugin: Plugin) -> Plugin:
+    return plugin
+
+
+def _taken(name: str, claimant: str) -> MedsafeError:
+    return MedsafeError(f"the name '{name}' of {claimant} is taken: choose another name for it")
 
 
 def _plugins_of(module: ModuleType, kind: str) -> dict[str, type]:
@@ -160,11 +187,12 @@ def _marked(module: ModuleType) -> list[type]:
     return [item for item in marked if item.__module__ == module.__name__]
 
 
-def _only(module: ModuleType, kind: str, name: str, source: str) -> Plugin:
+def _from_suite(kind: str, name: str) -> Plugin:
+    module = importlib.import_module(f"{BUILT_IN[kind]}.{name}")
     found = _plugins_of(module, kind)
     if name not in found:
         raise MedsafeError(f"module '{module.__name__}' marks no {WORDS[kind]} '{name}'")
-    return _checked(found[name], source)
+    return _checked(found[name], "built-in")
 
 
 def _from_entry_point(point: importlib.metadata.EntryPoint, kind: str) -> Plugin:
@@ -175,8 +203,12 @@ def _from_entry_point(point: importlib.metadata.EntryPoint, kind: str) -> Plugin
     info = getattr(cls, "plugin_info", None)
     if not isinstance(info, PluginInfo) or (info.kind, info.name) != (kind, point.name):
         raise MedsafeError(f"entry point '{point.name}' is no {WORDS[kind]} of that name: mark its class with one")
-    distribution = point.dist.metadata["Name"] if point.dist else point.value
-    return _checked(cls, f"{distribution}-{point.dist.version if point.dist else 0}")
+    return _checked(cls, distribution_of(point))
+
+
+def distribution_of(point: importlib.metadata.EntryPoint) -> str:
+    """Name and version of the package that an entry point belongs to."""
+    return f"{point.dist.metadata['Name']}-{point.dist.version}" if point.dist else f"{point.value}-0"
 
 
 def _from_file(file: Path, kind: str) -> list[Plugin]:

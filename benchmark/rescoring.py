@@ -11,22 +11,26 @@ RESCORE = {"unlearning": unlearning.rescore, "backdoor": backdoor.rescore}
 
 
 def rescore(records: RecordStore, store: ArtifactStore) -> Iterator[tuple[Record, str]]:
-    """Bring every record to the present metric versions; yields each with what was done.
+    """Bring every record to the present metric versions, and give it its curves; yields each with what was done."""
+    for record in records:
+        changed, done = _changes(record, store)
+        if changed:
+            records.write(record | changed)
+        yield record, done
+
+
+def _changes(record: Record, store: ArtifactStore) -> tuple[Record | None, str]:
+    """What a record lacks, and in words what is done about it.
 
     One without scores gets the versions alone: left behind, it would part from its row, which then looked complete.
     """
-    for record in records:
-        track = record["spec"]["track"]
-        if has_present_metrics(record):
-            yield record, "up to date"
-            continue
-        if "references" not in record:
-            records.write(record | {"declarations": declarations(track)})
-            yield record, f"{record['status']}, without scores"
-            continue
-        scored = RESCORE[track](record, store)
-        if scored is None:
-            yield record, "its predictions are not in this cache: run it again"
-            continue
-        records.write(record | scored)
-        yield record, "rescored"
+    track = record["spec"]["track"]
+    if has_present_metrics(record):
+        if not unlearning.lacks_curves(record):
+            return None, "up to date"
+        drawn = unlearning.redraw(record, store)
+        return drawn, "curves added" if drawn else "up to date, but for curves: its predictions are not in this cache"
+    if "references" not in record:
+        return Record(declarations=declarations(track)), f"{record['status']}, without scores"
+    scored = RESCORE[track](record, store)
+    return scored, "rescored" if scored else "its predictions are not in this cache: run it again"

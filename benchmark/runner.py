@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from benchmark.api import Diverged, Progress, Unsupported
 from benchmark.checks import BrokenMethod
 from benchmark.config import RunSpec
 from benchmark.errors import MedsafeError
+from benchmark.isolation.process import TimedOut
 from benchmark.plan import Plan, Request, make_plan
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import FINAL, Record, RecordStore
@@ -33,15 +34,24 @@ class Outcome:
 
 
 def run(
-    request: Request, store: ArtifactStore, records: RecordStore, *, progress: Progress = silent
+    request: Request,
+    store: ArtifactStore,
+    records: RecordStore,
+    *,
+    progress: Progress = silent,
+    on_plan: Callable[[Plan], None] | None = None,
 ) -> Iterator[Outcome]:
     """Have every run of the request recorded, and yield each as it ends; what is final is not computed again.
+
+    `on_plan` is told the plan before anything is computed.
 
     Raises:
         MedsafeError: the request cannot be run as it stands; nothing has been written.
     """
     plan = make_plan(request, store, progress)
     records.check_writable()
+    if on_plan is not None:
+        on_plan(plan)
     for spec in plan.specs:
         known = records.read(asdict(spec), spec.id)
         if known is not None and known["status"] in FINAL and has_present_metrics(known):
@@ -54,7 +64,7 @@ def run(
 
 def execute(plan: Plan, spec: RunSpec) -> Record:
     """Compute one run. What goes wrong in training or in the method is a record with its status and reason."""
-    record = _blank(plan.bench, spec)
+    record = _blank(plan, spec)
     try:
         for part in plan.track.run(spec):
             record |= part
@@ -64,6 +74,8 @@ def execute(plan: Plan, spec: RunSpec) -> Record:
         record |= {"status": "skipped", "reason": _one_line(error)}
     except Diverged as error:
         record |= {"status": "diverged", "reason": _one_line(error)}
+    except TimedOut as error:
+        record |= {"status": "timeout", "reason": f"{spec.method.name} {error}"}
     except BrokenMethod as error:
         record |= {"status": "error", "reason": f"{spec.method.name} {_one_line(error)}"}
     except Exception as error:
@@ -72,7 +84,8 @@ def execute(plan: Plan, spec: RunSpec) -> Record:
     return record
 
 
-def _blank(bench: Workbench, spec: RunSpec) -> Record:
+def _blank(plan: Plan, spec: RunSpec) -> Record:
+    where = environment(plan.bench)
     return Record(
         schema=SCHEMA,
         id=spec.id,
@@ -80,9 +93,9 @@ def _blank(bench: Workbench, spec: RunSpec) -> Record:
         status="ok",
         reason=None,
         declarations=declarations(spec.track),
-        classes=list(bench.dataset.class_names),
+        classes=list(plan.bench.dataset.class_names),
         notes=[],
-        environment=environment(bench),
+        environment=where | ({"isolation": plan.isolation} if plan.isolation else {}),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

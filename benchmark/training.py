@@ -1,5 +1,6 @@
 """The one training loop, and the recipes it follows by name."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -51,17 +52,19 @@ def train(
     description: str = "training",
     before_step: Callable[[nn.Module], None] | None = None,
     after_epoch: Callable[[nn.Module], None] | None = None,
+    on_loss: Callable[[float], None] | None = None,
 ) -> nn.Module:
     """Train in place with cross-entropy for the recipe's epochs; the last state is the result (PROTOCOL 1.2).
 
     `before_step` is an attacker's: it is called before each optimiser step, and the model is in training mode again
-    afterwards.
+    afterwards. `on_loss` is told every epoch's mean loss over its steps.
 
     Raises:
         Diverged: the mean loss of an epoch is not finite.
     """
     optimizer = make_optimizer(model, recipe)
-    scheduler = make_scheduler(optimizer, recipe, split.steps_per_epoch(recipe.batch_size))
+    steps = split.steps_per_epoch(recipe.batch_size)
+    scheduler = make_scheduler(optimizer, recipe, steps)
     for epoch in progress(range(recipe.epochs), description):
         model.train()
         total = torch.zeros((), device=split.labels.device)
@@ -76,8 +79,11 @@ def train(
             optimizer.step()
             scheduler.step()
             total += loss.detach()
-        if not bool(torch.isfinite(total)):  # one read an epoch: a read a step would stall a GPU
-            raise Diverged(f"{description}: loss is {float(total)} in epoch {epoch + 1}")
+        mean = float(total) / steps  # one read an epoch: a read a step would stall a GPU
+        if not math.isfinite(mean):
+            raise Diverged(f"{description}: loss is {mean} in epoch {epoch + 1}")
+        if on_loss is not None:
+            on_loss(mean)
         if after_epoch is not None:
             after_epoch(model)
     return model

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import api, models, seeding, training
+from benchmark import api, handout, models, seeding, training
 from benchmark.contracts import insertion
 from benchmark.data import augment, duplicates, groups, poison, scenarios, splits, trivialaugment, units
 from benchmark.registry import BUILT_IN, find, names
@@ -53,7 +53,8 @@ def present() -> dict[str, list[object]]:
         found[f"{kind} {name}"] = [plugin.info.version, fingerprint(*behind(sys.modules[plugin.cls.__module__]))]
     drawn = (splits, scenarios, units, duplicates, groups)
     loop = (*drawn, training, models, augment, trivialaugment, seeding, api.Split, api.steps_per_epoch, api.derive_seed)
-    track = (backdoor_track.defense_task, models_of.Workbench._trained, models_of.Workbench.surrogate, calls.made_by)
+    trained = (models_of.Workbench._trained, models_of.Workbench.surrogate)
+    track = (backdoor_track.defense_handout, *trained, calls.made_by, handout)
     found["poisoning"] = [poison.VERSION, fingerprint(poison, poisoning, insertion, *track)]
     found["training loop"] = [training.VERSION, fingerprint(*loop)]
     versions = {name: info.version for name, info in (METRICS | backdoor.METRICS).items()}

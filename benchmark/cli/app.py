@@ -1,5 +1,6 @@
 """What every command shares: the application, its options' words, what is said, and how an error ends."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -41,12 +42,21 @@ OWN, PUBLISHED = Path("results/local"), Path("results")
 
 def main() -> None:
     """Run the command; a user's error is one line on standard error and exit code 2."""
+    _show_output()
     try:
         app()
     except MedsafeError as error:
         sys.exit(_fail(str(error)))
     except OSError as error:
         sys.exit(_fail(f"{error.filename or 'file system'}: {error.strerror or error}"))
+
+
+def _show_output() -> None:
+    """What a plugin prints goes to standard error, line by line, under its file's name."""
+    logger = logging.getLogger("benchmark.isolation.output")
+    logger.handlers = [logging.StreamHandler()]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def progress(iterable: Iterable[Any], description: str) -> Iterable[Any]:

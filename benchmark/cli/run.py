@@ -46,30 +46,46 @@ def run(
     attack_preset: Annotated[Text, option("Named set of hyper-parameters of the attack.")] = None,
     attack_plugin: Annotated[Path | None, path_option("A .py file that holds the attack.")] = None,
     pool: Annotated[Text, option("The defender's clean images: reserved, reserved:50, seen or seen:50.")] = None,
+    sandbox: Annotated[
+        bool, option("A plugin sees neither data files, caches, results nor network (bubblewrap).")
+    ] = False,
+    in_process: Annotated[bool, option("A plugin in the suite's own process, for a debugger: no protection.")] = False,
+    time_limit: Annotated[float, option("Seconds that one call of a plugin may take.")] = 3600,
+    memory_limit: Annotated[float, option("Gigabytes of memory that a plugin may take.")] = 16,
+    wandb: Annotated[str, option("Also log to Weights & Biases: off, offline (no network) or online.")] = "off",
     results: Results = OWN,
     published: Published = PUBLISHED,
 ) -> None:
     """Run one method on one setting, record every block, and show the leaderboard."""
     from benchmark.config import parse_parameters
+    from benchmark.isolation.client import Isolation
+    from benchmark.isolation.process import GIGABYTE, Limits
     from benchmark.plan import Request
     from benchmark.runner import run
-    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.artifacts import default_cache
     from benchmark.store.records import RecordStore
+    from benchmark.tracking import TrackedStore, open_tracker
 
     set_threads(threads)
     request = Request(
         method, profile, dataset, data_root, arch, recipe, scenario, blocks, retrains, preset, parse_parameters(params),
         plugin, groups, original, tuple(allow.replace(",", " ").split()) if allow else None, non_members, device,
         attack, attack_preset, parse_parameters(attack_params), attack_plugin, pool,
+        Isolation(Limits(time_limit, round(memory_limit * GIGABYTE)), sandbox, in_process),
     )  # fmt: skip
     outcomes = []
-    for outcome in run(request, ArtifactStore(default_cache()), RecordStore(results), progress=progress):
-        outcomes.append(outcome)
-        _say_outcome(outcome)
-    reused = sum(outcome.reused for outcome in outcomes)
-    computed = f"{len(outcomes) - reused} of {len(outcomes)} runs computed"
-    say(f"{computed}, {reused} already recorded in {results}")
-    show(results, published, [outcome.record for outcome in outcomes])
+    with open_tracker(wandb, results) as tracker:
+        store = TrackedStore(default_cache(), tracker)
+        for outcome in run(request, store, RecordStore(results), progress=progress, on_plan=tracker.start):
+            outcomes.append(outcome)
+            _say_outcome(outcome)
+            tracker.record(outcome)
+        reused = sum(outcome.reused for outcome in outcomes)
+        computed = f"{len(outcomes) - reused} of {len(outcomes)} runs computed"
+        say(f"{computed}, {reused} already recorded in {results}")
+        show(results, published, [outcome.record for outcome in outcomes])
+        if tracked := tracker.finish():
+            say(tracked)
     if any(outcome.record["status"] in ("error", "timeout") for outcome in outcomes):
         raise typer.Exit(1)
 

@@ -3,8 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
-from benchmark.cli.app import Text, app, console, option, path_option, progress, say, set_threads
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.cli.app import PUBLISHED, Published, Text, app, console, option, path_option, progress, say, set_threads
 from benchmark.errors import MedsafeError
+
+WORDS = {"unlearning": "unlearning method", "defenses": "backdoor defence", "attacks": "backdoor attack"}
+PRESETS = {"scaled": "learning rates times the updates of the published experiment over those of the run"}
 
 
 @app.command("list")
@@ -12,14 +20,18 @@ def list_() -> None:
     """Show what can be run."""
     from benchmark.config import PROFILES
     from benchmark.data.datasets import dataset_names
+    from benchmark.isolation.client import offered
     from benchmark.models import ARCHITECTURES
-    from benchmark.registry import names
+    from benchmark.registry import built_in
     from benchmark.training import RECIPES
 
-    rows = {
-        "unlearning methods": names("unlearning"),
-        "backdoor defences": names("defenses"),
-        "backdoor attacks": names("attacks"),
+    titles = {"unlearning": "unlearning methods", "defenses": "backdoor defences", "attacks": "backdoor attacks"}
+    theirs = {kind: dict(offered(kind)) for kind in titles}
+    plugins = {
+        title: sorted([*built_in(kind), *(name for name, problem in theirs[kind].items() if problem is None)])
+        for kind, title in titles.items()
+    }
+    rows = plugins | {
         "data sets": dataset_names(),
         "architectures": [*ARCHITECTURES, "timm:<name>"],
         "recipes": list(RECIPES),
@@ -29,6 +41,37 @@ def list_() -> None:
     }
     for title, entries in rows.items():
         console.print(f"[bold]{title}[/bold]: {', '.join(entries)}", soft_wrap=True)
+    for kind, title in titles.items():
+        for name, problem in theirs[kind].items():
+            if problem is not None:
+                say(f"{title}: {name} is unavailable: {problem}")
+
+
+@app.command("describe")
+def describe_(
+    name: Annotated[str, typer.Argument(help="Method, defence or attack; `medsafe list` shows them.")],
+    kind: Annotated[Text, option("unlearning, defenses or attacks, where two kinds share the name.")] = None,
+    plugin: Annotated[Path | None, path_option("A .py file that holds it.")] = None,
+    published: Published = PUBLISHED,
+) -> None:
+    """Show a method's paper, formula, hyper-parameters, what it may see, and what it cost."""
+    from benchmark.describe import published_costs, steps_of
+    from benchmark.isolation.client import Isolation, description_of
+    from benchmark.store.records import RecordStore
+
+    found = description_of(name, kind, plugin, Isolation())
+    say(f"{found.name} ({WORDS[found.kind]}, version {found.version})\n\n{found.text}\n\nMay see: {found.access}.\n")
+    table = Table("hyper-parameter", "type", "default", "meaning", box=SIMPLE_HEAD, padding=0)
+    for parameter in found.parameters:
+        cells = (parameter.name, parameter.type, str(parameter.default), parameter.meaning)
+        table.add_row(*map(escape, cells))
+    console.print(table)
+    for preset, changes in found.presets.items():
+        values = " ".join(f"{key}={value}" for key, value in changes.items())
+        say(f"Preset {preset}: {values or PRESETS.get(preset, 'the defaults')}")
+    for line in (steps_of(found), *published_costs(RecordStore(published), found)):
+        if line:
+            say(f"Cost: {line}")
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -12,6 +12,8 @@ from benchmark.store.files import write_atomically
 LOG = logging.getLogger(__name__)
 FINAL = ("ok", "diverged", "skipped")
 """Statuses that are never computed again; `error` and `timeout` are retried on the next call."""
+REPEATED = ("declarations", "classes", "environment", "references")
+"""Parts of a record that many others repeat: half of what thousands of records take to hold."""
 
 
 class Record(TypedDict, total=False):
@@ -33,6 +35,9 @@ class Record(TypedDict, total=False):
     references: dict[str, Any]
     """The same metrics of the models beside it. Unlearning: `original`, and `retrain`, a list; backdoor: `clean`,
     `backdoored`, `oracle`."""
+    curves: dict[str, Any]
+    """Unlearning: `roc`, the loss attack's false-positive rates `fpr` and its true-positive rates on `model`, `original`
+    and each `retrain`; empty where the sample resolves none. For figures alone: old records may lack it."""
     declarations: dict[str, Any]
     """Metric -> title, direction, range, unit, version, target."""
     cost: dict[str, Any]
@@ -49,6 +54,8 @@ class Record(TypedDict, total=False):
     """Keys of the stored models and predictions in the cache that computed them."""
     environment: dict[str, Any]
     created: str
+    verification: dict[str, Any]
+    """The mark of `medsafe verify` (`benchmark.submission.verification`); counts while its digest matches."""
 
 
 class RecordStore:
@@ -81,23 +88,41 @@ class RecordStore:
     def write(self, record: Record) -> Path:
         """Write atomically, replacing a record of the same run that was not final or is being rescored."""
         path = self.path(record["spec"], record["id"])
-        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        write_atomically(path, text.encode())
+        write_atomically(path, as_json(record))
         return path
 
     def __iter__(self) -> Iterator[Record]:
-        """All whole records, in a stable order; a file that is none is left out with a warning."""
+        """All whole records, in a stable order; a file that is none is left out with a warning.
+
+        Equal parts of several records are one object: they are to be read, not changed.
+        """
+        known: dict[str, Any] = {}
         for path in sorted(self.root.rglob("*.json")) if self.root.is_dir() else []:
             record = _load(path)
             if record is None:
                 LOG.warning("%s is no whole record and is left out: delete it, and run again what it stood for", path)
             else:
-                yield record
+                yield _sharing(record, known)
+
+
+def _sharing(record: Record, known: dict[str, Any]) -> Record:
+    """The record with its repeated parts as they are known: by their text, for to Python 1, 1.0 and True are equal."""
+    parts = {name: part for name, part in record.items() if name in REPEATED}
+    return record | {name: known.setdefault(json.dumps(part), part) for name, part in parts.items()}
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """The text of a record's file: one for one content, so that it can be hashed.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _load(path: Path) -> Record | None:
     try:
         record: Record = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last of brackets in brackets in brackets
         return None
     return record if isinstance(record, dict) and "status" in record and "spec" in record else None

@@ -5,19 +5,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmark.api import DefenseInfo, DefenseTask, Unsupported, derive_seed
+from benchmark.api import DefenseInfo, Unsupported, derive_seed
 from benchmark.config import BackdoorSpec
 from benchmark.data.catalogue import VALIDATION_SOURCE
 from benchmark.data.poison import defender_rows, target_class
+from benchmark.handout import Handout
 from benchmark.models import insertion_point
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.calls import made_by
 from benchmark.tracks.models import Made, Workbench, hash_rows, predictions_of
-from benchmark.tracks.poisoning import Attack, AttackedBlock, AttackFailed, prepare, training_task
+from benchmark.tracks.poisoning import Attack, AttackedBlock, AttackFailed, prepare, training_handout
 from benchmark.tracks.scoring import declarations
 from metrics.backdoor import compare, gate, score_backdoor
 from metrics.trigger import MOST_CLEAN_LABEL
@@ -65,13 +65,13 @@ class BackdoorTrack:
         bench, number = self.bench, block.number
 
         def make() -> Made:
-            seed = derive_seed(number, "method", "global")
-            if self.info.power == "in-training":
-                training = training_task(bench, block)
-                return made_by(bench, lambda: self.defense.train(training), seed)
-            model = bench.load(block.backdoored)
-            task = defense_task(bench, model, number, clean_images)
-            return made_by(bench, lambda: self.defense.defend(model, task), seed)
+            in_training = self.info.power == "in-training"
+            handout = (
+                training_handout(bench, block)
+                if in_training
+                else defense_handout(bench, block.backdoored, number, clean_images)
+            )
+            return made_by(bench, self.defense, handout, derive_seed(number, "method", "global"))
 
         key = bench.common_key(bench.splits.validation) | {
             "kind": "defended", "method": asdict(spec.method), "block": number, "clean": hash_rows(clean_images),
@@ -123,18 +123,11 @@ class BackdoorTrack:
             yield f"the reserved pool comes from {source}"
 
 
-def defense_task(bench: Workbench, model: nn.Module, block: int, clean_images: np.ndarray) -> DefenseTask:
+def defense_handout(bench: Workbench, backdoored: Artifact, block: int, clean_images: np.ndarray) -> Handout:
     """All that a defender of a trained model gets: nothing in it leads to test images, trigger or target."""
-    return DefenseTask(
-        clean=bench.split(clean_images, block, "method", "clean"),
-        num_classes=bench.dataset.num_classes,
-        recipe=bench.recipe,
-        generator=torch.Generator(bench.device).manual_seed(derive_seed(block, "method", "draws")),
-        fresh_model=bench.model_maker(block, "method", "model"),
-        fit=bench.plain_fit(),
-        insertion_point=insertion_point(bench.architecture, model),
-        progress=bench.progress,
-    )
+    shares = {"clean": bench.share(clean_images, block, "method", "clean")}
+    place = insertion_point(bench.architecture, bench.fresh_model("check"))
+    return bench.handout("post-training", block, shares, base=backdoored, insertion_point=place)
 
 
 def score(setting: dict[str, Any], answers: dict[str, Artifact]) -> Record:

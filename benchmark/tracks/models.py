@@ -19,17 +19,20 @@ from benchmark.cost import CostCounter
 from benchmark.data.augment import make_augmentation
 from benchmark.data.datasets import Dataset
 from benchmark.data.splits import Splits
-from benchmark.models import build_on, load_checkpoint
+from benchmark.handout import Handout, Kind, Network, Share
+from benchmark.models import load_checkpoint
 from benchmark.seeding import seeded
+from benchmark.selection import train_selected
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.training import VERSION, predict, train
-from metrics.accuracy import macro_auc
 
 MODEL = "model.safetensors"
 PREDICTIONS = "predictions.safetensors"
 INSERTIONS = "insertions"
 """In an artifact's metadata: the layers that its model has beside those of its architecture."""
+LOSSES = "losses"
+"""In an artifact's metadata: the mean loss of every epoch of its training; older caches have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,28 +73,57 @@ class Workbench:
         where = torch.cuda.get_device_name(self.device) if gpu else f"{self.device.type}-{torch.get_num_threads()}"
         return f"{where} torch-{torch.__version__}"
 
+    def share(self, rows: np.ndarray, *seed: str | int) -> Share:
+        """The images of these rows as they are handed to a method: a copy of their own."""
+        index = self.rows_on_device(rows)
+        return Share(self.images[index], self.dataset.labels.to(self.device)[index], derive_seed(*seed))
+
     def split(self, rows: np.ndarray, *seed: str | int) -> Split:
         """The images of these rows as a split of their own, served under the recipe's augmentation."""
-        index = self.rows_on_device(rows)
-        labels = self.dataset.labels.to(self.device)[index]
-        return Split(self.images[index], labels, derive_seed(*seed), self.augmentation)
+        return Split(**vars(self.share(rows, *seed)), augmentation=self.augmentation)
+
+    def handout(
+        self,
+        kind: Kind,
+        block: int,
+        shares: Mapping[str, Share],
+        *,
+        base: Artifact | None = None,
+        model_purpose: str = "method",
+        **more: Any,
+    ) -> Handout:
+        """What a method gets in a block: these splits, the model to work on, and what every method gets.
+
+        Args:
+            kind: of the task.
+            block: names the seeds, which are the same for all methods (PROTOCOL 1.1).
+            shares: the task's splits.
+            base: the model to work on.
+            model_purpose: names the seed of `task.fresh_model`.
+            more: further fields of the handout.
+        """
+        weights = load_file(base / MODEL, str(self.device)) if base else {}
+        insertions = tuple(base.metadata.get(INSERTIONS, ())) if base else ()
+        return Handout(
+            kind, shares, (self.recipe.augmentation, self.data.allowed_augmentations), self.network,
+            derive_seed(block, model_purpose, "model"), derive_seed(block, "method", "draws"), self.recipe,
+            weights=weights, insertions=insertions, **more,
+        )  # fmt: skip
 
     @property
     def augmentation(self) -> Augmentation | None:
         """The recipe's policy on this data set."""
         return make_augmentation(self.recipe.augmentation, frozenset(self.data.allowed_augmentations))
 
-    def model_maker(self, *seed: str | int) -> Callable[[], nn.Module]:
-        """What makes newly initialised models on the device; holds nothing of this workbench."""
-        return partial(
-            build_on, self.device, self.architecture, channels=self.dataset.channels,
-            num_classes=self.dataset.num_classes, seed=derive_seed(*seed), mean=self.dataset.mean,
-            std=self.dataset.std,
-        )  # fmt: skip
+    @property
+    def network(self) -> Network:
+        """The net that all of its models are."""
+        data = self.dataset
+        return Network(self.architecture, data.channels, data.num_classes, data.mean, data.std)
 
     def fresh_model(self, *seed: str | int) -> nn.Module:
         """A newly initialised model on the device."""
-        return self.model_maker(*seed)()
+        return self.network.build(self.device, derive_seed(*seed))
 
     def load(self, artifact: Artifact) -> nn.Module:
         """A stored model, as a copy of one's own, with the layers that were inserted into it."""
@@ -113,21 +145,27 @@ class Workbench:
         model: nn.Module,
         split: Split,
         validation: np.ndarray,
-        description: str = "fit",
+        description: str,
+        *,
+        seed: int,
         before_step: Callable[[nn.Module], None] | None = None,
-    ) -> nn.Module:
-        """The suite's training loop; without non-members, the epoch of the best validation AUC (PROTOCOL 2.1)."""
-        loop = partial(train, progress=self.progress, description=description, before_step=before_step)
-        if not self.selects_epoch:
-            return loop(model, split, self.recipe)
-        best = _BestEpoch(self.images[self.rows_on_device(validation)], self.dataset.labels.numpy()[validation])
-        loop(model, split, self.recipe, after_epoch=best)
-        model.load_state_dict(best.state)
-        return model
+    ) -> Made:
+        """What the suite's training loop makes of a model; `seed` is that of the global generators meanwhile.
 
-    def plain_fit(self) -> Callable[[nn.Module, Split], nn.Module]:
-        """The suite's training loop for a method; holds nothing of this workbench."""
-        return partial(train, recipe=self.recipe, progress=self.progress)
+        Without non-members it is the epoch of the best validation AUC (PROTOCOL 2.1).
+        """
+        losses: list[float] = []
+        loop = partial(
+            train, recipe=self.recipe, progress=self.progress, description=description, before_step=before_step,
+            on_loss=losses.append,
+        )  # fmt: skip
+        with seeded(seed), CostCounter(self.device) as cost:
+            if self.selects_epoch:
+                rows = self.rows_on_device(validation)
+                train_selected(loop, self.images[rows], self.dataset.labels.to(self.device)[rows], model, split)
+            else:
+                loop(model, split)
+        return Made(model, cost.as_dict() | {LOSSES: losses})
 
     @property
     def selects_epoch(self) -> bool:
@@ -205,13 +243,12 @@ class Workbench:
             base: the model that the method started from, whose training is the unit of cost.
             ideal: what takes the method's place if money is no object; its mean training time is recorded.
         """
-        own = {name: value for name, value in model.metadata.items() if name != INSERTIONS}
-        unit = base.metadata["flops"]
+        own, unit = _cost(model), _cost(base)
         return Record(
             cost=own
             | {
-                "flops_share": own["flops"] / unit if unit else None,
-                "original": base.metadata,
+                "flops_share": own["flops"] / unit["flops"] if unit["flops"] else None,
+                "original": unit,
                 "retrain_seconds": float(np.mean([artifact.metadata["seconds"] for artifact in ideal])),
             },
             artifacts={"model": model.folder.name}
@@ -241,9 +278,8 @@ class Workbench:
 
         def make() -> Made:
             model, split = self.fresh_model(block, purpose, "model"), self.split(rows, block, purpose, "order")
-            with seeded(derive_seed(block, purpose, "global")), CostCounter(self.device) as cost:
-                self.fit(model, split, validation, f"{purpose}, block {block}")
-            return Made(model, cost.as_dict())
+            seed = derive_seed(block, purpose, "global")
+            return self.fit(model, split, validation, f"{purpose}, block {block}", seed=seed)
 
         kind = purpose.split(maxsplit=1)[0]
         own = {"kind": kind, "purpose": purpose, "block": block, "rows": hash_rows(rows)}
@@ -257,18 +293,9 @@ class Workbench:
         return self.keep(self.common_key(self.splits.validation) | own, make)
 
 
-class _BestEpoch:
-    """Keeps the weights of the epoch with the best macro-AUC on validation."""
-
-    def __init__(self, images: Tensor, labels: np.ndarray) -> None:
-        self.images, self.labels = images, labels
-        self.auc, self.state = -1.0, dict[str, Tensor]()
-
-    def __call__(self, model: nn.Module) -> None:
-        auc = macro_auc(predict(model, self.images).numpy(), self.labels)
-        if auc > self.auc:
-            self.auc = auc
-            self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+def _cost(artifact: Artifact) -> dict[str, Any]:
+    """What is recorded of an artifact's making."""
+    return {name: value for name, value in artifact.metadata.items() if name not in (INSERTIONS, LOSSES)}
 
 
 def _tensors(arrays: Mapping[str, np.ndarray] | None) -> dict[str, Tensor]:

@@ -15,15 +15,14 @@ from benchmark.api import (
     AttackTask,
     Diverged,
     MedsafeError,
-    PoisonedTrainingTask,
     Split,
     Trigger,
     Unsupported,
     derive_seed,
 )
 from benchmark.config import MethodSpec
-from benchmark.cost import CostCounter
 from benchmark.data.poison import VERSION, PoisonRows, draw_poison, target_class
+from benchmark.handout import Handout, Share
 from benchmark.seeding import seeded
 from benchmark.store.artifacts import Artifact
 from benchmark.tracks.models import Made, Workbench, hash_rows
@@ -86,35 +85,27 @@ def stamped_test(bench: Workbench, attack: Attack, block: int) -> Tensor:
     return load_file(attacked(bench, attack, block) / POISON)["stamped"]
 
 
-def training_task(bench: Workbench, block: AttackedBlock) -> PoisonedTrainingTask:
+def training_handout(bench: Workbench, block: AttackedBlock) -> Handout:
     """The static poisoned set as a defender gets it, with the seeds under which the backdoored model was trained."""
     if block.attack:
         images, labels = (block.poison[name].to(bench.device) for name in ("images", "labels"))
-        train = Split(images, labels, derive_seed(block.number, "original", "order"), bench.augmentation)
+        train = Share(images, labels, derive_seed(block.number, "original", "order"))
     else:
-        train = bench.split(bench.splits.pool, block.number, "original", "order")
-    return PoisonedTrainingTask(
-        train=train,
-        num_classes=bench.dataset.num_classes,
-        recipe=bench.recipe,
-        generator=torch.Generator(bench.device).manual_seed(derive_seed(block.number, "method", "draws")),
-        fresh_model=bench.model_maker(block.number, "original", "model"),
-        fit=bench.plain_fit(),
-        progress=bench.progress,
-    )
+        train = bench.share(bench.splits.pool, block.number, "original", "order")
+    return bench.handout("in-training", block.number, {"train": train}, model_purpose="original")
 
 
 def _on_static_poison(bench: Workbench, block: AttackedBlock) -> AttackedBlock:
     """The block whose backdoored model comes from ordinary training on what the attacker hands over."""
     assert block.attack is not None  # noqa: S101 - for the type checker
-    task = training_task(bench, block)
+    static = block.poison
 
     def make() -> Made:
-        with seeded(derive_seed(block.number, "original", "global")), CostCounter(bench.device) as cost:
-            model = bench.fit(
-                task.fresh_model(), task.train, bench.splits.validation, f"static poison, block {block.number}"
-            )
-        return Made(model, cost.as_dict())
+        images, labels = (static[name].to(bench.device) for name in ("images", "labels"))
+        split = Split(images, labels, derive_seed(block.number, "original", "order"), bench.augmentation)
+        model = bench.fresh_model(block.number, "original", "model")
+        seed, title = derive_seed(block.number, "original", "global"), f"static poison, block {block.number}"
+        return bench.fit(model, split, bench.splits.validation, title, seed=seed)
 
     key = {"kind": "backdoored", "static": block.attack.folder.name, "block": block.number}
     return replace(block, backdoored=bench.keep(bench.common_key(bench.splits.validation) | key, make))
@@ -129,10 +120,9 @@ def attacked(bench: Workbench, attack: Attack, block: int) -> Artifact:
         trigger = attack.method.trigger(task)
         split = _training_split(bench, attack.info, task, trigger, block)
         model = bench.fresh_model(block, "original", "model")
-        with seeded(derive_seed(block, "original", "global")), CostCounter(bench.device) as cost:
-            title = f"{attack.info.name}, block {block}"
-            bench.fit(model, split, bench.splits.validation, title, trigger.before_step)
-        return Made(model, cost.as_dict(), {POISON: _poison(bench, attack.info, task, trigger, split)})
+        seed, title = derive_seed(block, "original", "global"), f"{attack.info.name}, block {block}"
+        made = bench.fit(model, split, bench.splits.validation, title, seed=seed, before_step=trigger.before_step)
+        return replace(made, files={POISON: _poison(bench, attack.info, task, trigger, split)})
 
     key = bench.common_key(bench.splits.validation) | {
         "kind": "backdoored", "attack": asdict(attack.spec), "block": block, "poisoning_version": VERSION,

@@ -6,19 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmark.api import UnlearningTask, derive_seed
+from benchmark.api import derive_seed
 from benchmark.config import MethodSpec, UnlearningSpec
 from benchmark.data.scenarios import ForgetRetain, Scenario, draw_forget
+from benchmark.handout import Handout
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.calls import made_by
 from benchmark.tracks.models import Made, Workbench, hash_rows, predictions_of
 from benchmark.tracks.scoring import declarations
-from metrics.unlearning import METRICS, ScoredSplits, Scores, score_unlearning
+from metrics.declaration import Unresolved
+from metrics.roc import Roc, membership_roc
+from metrics.unlearning import METRICS, ScoredModel, ScoredSplits, Scores, score_unlearning
 
 ROWS = "rows."
+DIGITS = 6
+"""Of the rates of a curve, which is drawn and never ranks: more would double the size of a record's curves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +80,7 @@ def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Ar
     """The method's model on this block, checked and stored with its predictions and its cost."""
 
     def make() -> Made:
-        model, task = bench.load(block.original), _task(bench, block)
-        return made_by(bench, lambda: method.unlearn(model, task), derive_seed(block.number, "method", "global"))
+        return made_by(bench, method, handout(bench, block), derive_seed(block.number, "method", "global"))
 
     validation = bench.validation_rows(block.scenario.forgotten_class)
     key = bench.common_key(validation) | {
@@ -121,6 +124,7 @@ def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact,
             "original": scores(original).values,
             "retrain": [scores(artifact).values for artifact in retrains],
         },
+        curves=_curves(model, original, retrains),
         declarations=declarations("unlearning"),
         sizes={name: len(rows) for name, rows in _row_sets(splits).items()},
     )
@@ -128,13 +132,45 @@ def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact,
 
 def rescore(record: Record, store: ArtifactStore) -> Record | None:
     """The scored part of a record anew; None where its models are not in the cache."""
+    found = _models(record, store)
+    return found and score(store, record["spec"]["block"], *found)
+
+
+def redraw(record: Record, store: ArtifactStore) -> Record | None:
+    """The curves of a record that was written without; None where its models are not in the cache."""
+    found = _models(record, store)
+    return found and Record(curves=_curves(*found))
+
+
+def lacks_curves(record: Record) -> bool:
+    """Whether a scored record was written without curves."""
+    return record["spec"]["track"] == "unlearning" and "references" in record and "curves" not in record
+
+
+def _models(record: Record, store: ArtifactStore) -> tuple[Artifact, Artifact, list[Artifact]] | None:
+    """A record's model, Original and Retrains."""
     names = record["artifacts"]
     retrains = sorted((name for name in names if name.startswith("retrain")), key=lambda name: int(name.split()[1]))
     found = store.find_all([names[name] for name in ("model", "original", *retrains)])
-    if found is None:
-        return None
-    model, original, *rest = found
-    return score(store, record["spec"]["block"], model, original, rest)
+    return found and (found[0], found[1], found[2:])
+
+
+def _curves(model: Artifact, original: Artifact, retrains: list[Artifact]) -> dict[str, Any]:
+    """The loss attack's ROC of each model, for a figure; empty where the sample resolves none."""
+    stored = predictions_of(model)
+    splits = _stored_splits(stored)
+
+    def roc(artifact: Artifact) -> Roc:
+        scored = ScoredModel(predictions_of(artifact)["logits"], stored["labels"], splits, seed=0)
+        forget, non_members = scored.losses
+        return membership_roc(-forget, -non_members)
+
+    try:
+        own, before, references = roc(model), roc(original), [roc(artifact) for artifact in retrains]
+    except Unresolved:
+        return {}
+    rates = {"fpr": own.fpr, "model": own.tpr, "original": before.tpr, "retrain": np.array([r.tpr for r in references])}
+    return {"roc": {name: values.round(DIGITS).tolist() for name, values in rates.items()}}
 
 
 def _row_sets(splits: ScoredSplits) -> dict[str, np.ndarray]:
@@ -173,16 +209,9 @@ def _scored_splits(bench: Workbench, block: Block) -> ScoredSplits:
     )
 
 
-def _task(bench: Workbench, block: Block) -> UnlearningTask:
+def handout(bench: Workbench, block: Block) -> Handout:
+    """All that a method sees of a block: no test image, no non-member, no retrained reference."""
     number, validation = block.number, bench.validation_rows(block.scenario.forgotten_class)
-    return UnlearningTask(
-        forget=bench.split(block.rows.forget, number, "method", "forget"),
-        retain=bench.split(block.rows.retain, number, "method", "retain"),
-        validation=bench.split(validation, number, "method", "validation"),
-        num_classes=bench.dataset.num_classes,
-        recipe=bench.recipe,
-        generator=torch.Generator(bench.device).manual_seed(derive_seed(number, "method", "draws")),
-        fresh_model=lambda: bench.fresh_model(number, "method", "model"),
-        fit=lambda model, split: bench.fit(model, split, validation),
-        progress=bench.progress,
-    )
+    rows = {"forget": block.rows.forget, "retain": block.rows.retain, "validation": validation}
+    shares = {name: bench.share(part, number, "method", name) for name, part in rows.items()}
+    return bench.handout("unlearning", number, shares, base=block.original, selects_epoch=bench.selects_epoch)

@@ -13,9 +13,10 @@ from benchmark.rescoring import rescore
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import RecordStore
 from benchmark.tracks import poisoning
-from benchmark.tracks.backdoor import defense_task
+from benchmark.tracks.backdoor import defense_handout
 from benchmark.tracks.models import Workbench, predictions_of
 from benchmark.tracks.poisoning import Attack, AttackedBlock
+from benchmark.training import silent
 from tests.helpers import holders, reachable
 
 
@@ -102,7 +103,7 @@ def test_an_attack_that_controls_training_hands_over_a_static_set_for_defences_t
     made = plan(attack="wanet", method="ordinary_training")
     block = poisoning.prepare(made.bench, made.track.attack, 0, in_training=True)
     assert block.backdoored.folder != block.attack.folder
-    task = poisoning.training_task(made.bench, block)
+    task = poisoning.training_handout(made.bench, block).task(silent)
     assert task.train.transform is None
     rows = made.track.attack.rows(made.bench, 0)
     clean = made.bench.images[torch.from_numpy(made.bench.splits.pool)]
@@ -259,7 +260,7 @@ def test_nothing_of_test_set_trigger_or_target_can_be_reached_from_a_defenders_t
     bench = made.bench
     block = poisoning.prepare(bench, made.track.attack, 0, in_training=False)
     rows = made.bench.splits.reserved
-    task = defense_task(bench, bench.load(block.backdoored), 0, rows)
+    task = defense_handout(bench, block.backdoored, 0, rows).task(silent)
     pool, test = (bench.images[torch.from_numpy(part)] for part in (bench.splits.pool, bench.splits.test))
     for hidden in (*pool[:5], *test[:5], *block.poison["stamped"][:5]):
         assert holders(task, hidden) == []

@@ -193,8 +193,9 @@ def test_a_broken_entry_point_says_why_and_breaks_no_other_method(install, entry
 
 def test_an_entry_point_may_not_take_a_built_in_name(install):
     install("salun = their_package:Mine", PLUGIN.format(name="salun"))
+    assert find("unlearning", "finetune").source == "built-in"  # nobody else suffers
     with pytest.raises(MedsafeError, match="the name 'salun' of entry point 'their_package:Mine' is taken"):
-        names("unlearning")
+        find("unlearning", "salun")
 
 
 @pytest.fixture

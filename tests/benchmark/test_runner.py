@@ -17,10 +17,11 @@ from benchmark.errors import MedsafeError
 from benchmark.models import build_model
 from benchmark.plan import Request, make_plan
 from benchmark.seeding import seeded
+from benchmark.selection import BestEpoch
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.tracks import unlearning
-from benchmark.tracks.models import _BestEpoch, predictions_of
-from benchmark.training import predict
+from benchmark.tracks.models import predictions_of
+from benchmark.training import predict, silent
 from methods.unlearning.retrain import Retrain
 from metrics.accuracy import macro_auc
 from metrics.unlearning import METRICS
@@ -110,7 +111,7 @@ def plan(tiny_npz, cache, short_recipe):
 def seen_by(plan):
     """The task of block 0, and the rows of every image in it."""
     block = unlearning.prepare(plan.bench, plan.track.scenario, 0, 1)
-    task = unlearning._task(plan.bench, block)
+    task = unlearning.handout(plan.bench, block).task(silent)
     every = {image.numpy().tobytes(): row for row, image in enumerate(plan.bench.images)}
     rows = {
         part: {every[image.numpy().tobytes()] for image in getattr(task, part).images}
@@ -192,7 +193,7 @@ def test_the_control_keeps_the_epoch_with_the_best_validation_auc(plan):
     made = plan(non_member_share=0.0).bench
     rows = made.validation_rows(None)
     images, labels = made.images[rows], made.dataset.labels.numpy()[rows]
-    best = _BestEpoch(images, labels)
+    best = BestEpoch(images, torch.from_numpy(labels))
     models = [made.fresh_model("candidate", seed) for seed in range(4)]
     values = [macro_auc(predict(model, images).numpy(), labels) for model in models]
     for model in models:

@@ -62,7 +62,7 @@ def test_rescoring_leaves_records_alone_whose_predictions_are_gone(run, medsafe,
 
 def test_rescoring_does_not_part_a_failed_block_from_its_row(run, medsafe, plugin, other_ua):
     # else the blocks that went well would look like a complete row (PROTOCOL 1.4)
-    run("mine", "--plugin", plugin(NAN_IN_THE_SECOND_CALL), "--blocks", 2)
+    run("mine", "--plugin", plugin(NAN_IN_THE_SECOND_CALL), "--blocks", 2, "--in-process")
     assert sorted(record["status"] for record in records()) == ["diverged", "ok"]
     other_ua()
     assert medsafe("rescore").code == 0

@@ -14,9 +14,9 @@ import torch
 from benchmark.data.poison import defender_rows
 from benchmark.plan import Request, make_plan
 from benchmark.store.artifacts import ArtifactStore
-from benchmark.tracks.backdoor import defense_task
+from benchmark.tracks.backdoor import defense_handout
 from benchmark.tracks.poisoning import attacked, stamped_test
-from benchmark.training import predict
+from benchmark.training import predict, silent
 from methods.defenses.neural_polarizer import NeuralPolarizer
 from methods.defenses.sau import SAU
 from metrics.accuracy import accuracy
@@ -43,10 +43,9 @@ def defended(tmp_path_factory):
         return accuracy(predict(model, test), labels), asr(predict(model, stamped), labels, target)
 
     def go(defense, pool):
-        model = bench.load(attacked(bench, attack, PILOT))
-        before = rates(model)
-        task = defense_task(bench, model, PILOT, defender_rows(bench.dataset, bench.splits, pool))
-        return before, rates(defense.defend(model, task))
+        rows = defender_rows(bench.dataset, bench.splits, pool)
+        handout = defense_handout(bench, attacked(bench, attack, PILOT), PILOT, rows)
+        return rates(handout.model()), rates(defense.defend(handout.model(), handout.task(silent)))
 
     return go
 

@@ -1,0 +1,371 @@
+"""The suite's side: a plugin that somebody else wrote, never loaded into the suite's own process."""
+
+import hashlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmark.api import Diverged, PluginInfo, Unsupported
+from benchmark.checks import BrokenMethod
+from benchmark.contracts.insertion import Insertion, rebuild
+from benchmark.describe import Description, describe
+from benchmark.errors import MedsafeError, unknown
+from benchmark.handout import Handout
+from benchmark.isolation.messages import (
+    FINDINGS,
+    MOST_JSON,
+    ORDER,
+    Answer,
+    Order,
+    read_answer,
+    read_regular,
+    read_weights,
+    write_handout,
+)
+from benchmark.isolation.process import Limits, TimedOut, supervise
+from benchmark.isolation.sandbox import check_sandbox, code_root, walled
+from benchmark.registry import BUILT_IN, WORDS, Plugin, built_in, distribution_of, find, installed, taken
+
+OUTPUT = logging.getLogger("benchmark.isolation.output")
+"""What plugins print, line by line."""
+KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
+        "CUBLAS_WORKSPACE_CONFIG")  # fmt: skip
+"""Of the suite's environment variables, all that a plugin sees: no key, no token, no path of a cache."""
+MOST_GROWTH = 4
+"""Inserted layers may have so many times the weights of the model itself."""
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """How far a plugin is kept away from the suite."""
+
+    limits: Limits = field(default_factory=Limits)
+    sandbox: bool = False
+    in_process: bool = False
+    """Not at all: for a debugger."""
+
+    @property
+    def name(self) -> str:
+        """For the record."""
+        return "none" if self.in_process else "sandbox" if self.sandbox else "process"
+
+    def check(self) -> None:
+        """Raise MedsafeError where it cannot be had."""
+        if self.sandbox and self.in_process:
+            raise MedsafeError("--sandbox and --in-process exclude each other: leave one of them out")
+        if self.limits.seconds <= 0 or self.limits.memory_bytes <= 0:
+            raise MedsafeError("a plugin's limits of time and memory must be greater than 0")
+        if self.sandbox:
+            check_sandbox()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plugin comes from: a file's bytes, or the entry point of an installed package."""
+
+    isolation: Isolation
+    path: Path | None = None
+    content: bytes = b""
+    point: EntryPoint | None = None
+
+    @classmethod
+    def of_file(cls, path: Path, isolation: Isolation) -> "Origin":
+        """A file, read once: what is hashed is what is run.
+
+        Raises:
+            MedsafeError: there is none.
+        """
+        if not path.is_file():
+            raise MedsafeError(f"plugin file '{path}' does not exist")
+        return cls(isolation, path, path.read_bytes())
+
+    @property
+    def source(self) -> str:
+        """What a record's version says of it."""
+        if self.point is not None:
+            return distribution_of(self.point)
+        return hashlib.sha256(self.content).hexdigest()[:12]
+
+    @cached_property
+    def _modules(self) -> list[str]:
+        return [self.point.module.partition(".")[0]] if self.point else []
+
+    def descriptions(self, kind: str = "", name: str = "") -> list[Description]:
+        """What it says of its plugins.
+
+        Raises:
+            MedsafeError: it cannot be loaded.
+        """
+        return _descriptions(self, kind, name)
+
+    def ask(self, order: Mapping[str, Any]) -> Answer:
+        """Have an order carried out that no model goes with."""
+        with self.exchange() as folder:
+            try:
+                return self.send(folder, order)
+            except (BrokenMethod, TimedOut) as error:
+                raise MedsafeError(f"plugin '{self._shown}' is unavailable: {error}") from error
+
+    @contextmanager
+    def exchange(self) -> Iterator[Path]:
+        """A folder of its own, with the file in it."""
+        with tempfile.TemporaryDirectory(prefix="medsafe-", ignore_cleanup_errors=True) as name:
+            folder = Path(name).resolve()
+            (folder / "home").mkdir()
+            if self.path is not None:
+                (folder / self.path.name).write_bytes(self.content)
+            yield folder
+
+    def send(self, folder: Path, order: Mapping[str, Any]) -> Answer:
+        """Run the plugin's process on what lies in the folder.
+
+        Raises:
+            TimedOut: it ran too long.
+            BrokenMethod: it died, or its answer cannot be read.
+            MedsafeError: it cannot be loaded, or refuses its hyper-parameters.
+        """
+        limits = self.isolation.limits
+        whole = Order(
+            **order, file=str(folder / self.path.name) if self.path else None, threads=torch.get_num_threads(),
+            file_bytes=limits.file_bytes, memory_bytes=limits.memory_bytes,
+        )  # fmt: skip
+        (folder / ORDER).write_text(whole.model_dump_json())
+        command = [sys.executable, "-P", "-m", "benchmark.isolation.worker", str(folder)]
+        if self.isolation.sandbox:
+            command = walled(command, folder, self._modules, gpu=whole.device != "cpu")
+        supervise(command, _environment(folder), limits, _printer(self._shown))
+        answer = read_answer(folder)
+        if answer.outcome == "refused":
+            reason = answer.reason.replace(str(folder / self.path.name), str(self.path)) if self.path else answer.reason
+            raise MedsafeError(" ".join(reason.split()))
+        return answer
+
+    @property
+    def _shown(self) -> str:
+        return str(self.path) if self.path else str(self.point and self.point.value)
+
+
+@dataclass(frozen=True)
+class IsolatedMethod:
+    """A configured plugin, to be carried out in a process of its own."""
+
+    origin: Origin
+    kind: str
+    name: str
+    hyperparameters: Mapping[str, Any]
+
+    def carry_out(self, handout: Handout, seed: int) -> tuple[nn.Module, dict[str, float]]:
+        """The model that it returns, built anew from the weights that came back, and the cost that it reports.
+
+        Raises:
+            TimedOut, BrokenMethod, Diverged, Unsupported: as it went.
+        """
+        order = {
+            "operation": "carry out", "kind": self.kind, "name": self.name, "seed": seed,
+            "hyperparameters": self.hyperparameters, "device": str(handout.device),
+        }  # fmt: skip
+        with self.origin.exchange() as folder:
+            write_handout(folder, handout)
+            try:
+                answer = self.origin.send(folder, order)
+            except MedsafeError as error:
+                raise BrokenMethod(str(error)) from error
+            _raise_outcome(answer)
+            model = _rebuilt(handout, [each.plain() for each in answer.insertions])
+            model.load_state_dict(read_weights(folder, model.state_dict()))
+        if answer.cost is None:
+            raise BrokenMethod("ended with an answer that says no cost")
+        return model, answer.cost.model_dump()
+
+
+@dataclass(frozen=True)
+class IsolatedPlugin:
+    """What `registry.Plugin` is, of a plugin that is not loaded here."""
+
+    origin: Origin
+    description: Description
+
+    @property
+    def info(self) -> PluginInfo:
+        """What its decorator declares."""
+        return self.description.info
+
+    @property
+    def version(self) -> str:
+        """The declared version, and the hash of its file or the name of its package."""
+        return f"{self.description.version}+{self.origin.source}"
+
+    def configure(
+        self, preset: str, parameters: dict[str, str], sizes: tuple[int, ...] | None = None
+    ) -> IsolatedMethod:
+        """As `registry.Plugin.configure`; the plugin's own process does it."""
+        values = _configured(
+            self.origin, self.info.kind, self.info.name, preset, tuple(parameters.items()),
+            sizes if preset == "scaled" else None,
+        )  # fmt: skip
+        return IsolatedMethod(self.origin, self.info.kind, self.info.name, values)
+
+    def values(self, method: IsolatedMethod) -> dict[str, Any]:
+        """The hyper-parameters of a method that it configured."""
+        return dict(method.hyperparameters)
+
+    def findings(self) -> Iterator[str]:
+        """Every finding of the conformance checks as JSON, as far as they went.
+
+        Raises:
+            TimedOut, BrokenMethod: the checks did not come to their end.
+        """
+        with self.origin.exchange() as folder:
+            order = {"operation": "check", "kind": self.info.kind, "name": self.info.name}
+            try:
+                self.origin.send(folder, order)
+            finally:
+                if (folder / FINDINGS).exists():
+                    yield from read_regular(folder / FINDINGS, MOST_JSON).decode(errors="replace").splitlines()
+
+
+AnyPlugin = Plugin | IsolatedPlugin
+
+
+def look_up(kind: str, name: str, file: Path | None, isolation: Isolation) -> AnyPlugin:
+    """The plugin of this kind and name; what did not come with the suite stays outside its process.
+
+    Raises:
+        MedsafeError: as `registry.find`.
+    """
+    if isolation.in_process:
+        return find(kind, name, file)
+    theirs = {each.name: each for each in _in_file(file, isolation) if each.kind == kind}
+    for claimed in theirs:
+        if claimed in (*built_in(kind), *installed(kind)):
+            raise MedsafeError(f"the name '{claimed}' of '{file}' is taken: choose another name for it")
+    if name in theirs and file is not None:
+        return IsolatedPlugin(Origin.of_file(file, isolation), theirs[name])
+    if problem := taken(kind, name):
+        raise problem
+    if name in installed(kind):
+        origin = Origin(isolation, point=installed(kind)[name])
+        return IsolatedPlugin(origin, origin.descriptions(kind, name)[0])
+    if name not in built_in(kind):
+        raise unknown(WORDS[kind], name, [*built_in(kind), *installed(kind), *theirs])
+    return find(kind, name)
+
+
+def kind_of(
+    name: str, file: Path | None, isolation: Isolation, among: tuple[str, ...] = ("unlearning", "defenses")
+) -> str:
+    """The first of the kinds that has a method of this name.
+
+    Raises:
+        MedsafeError: none has, or a file that cannot be loaded.
+    """
+    theirs = _in_file(file, isolation)
+    known = {
+        kind: {*built_in(kind), *installed(kind), *(each.name for each in theirs if each.kind == kind)}
+        for kind in among
+    }
+    for kind in among:
+        if name in known[kind]:
+            return kind
+    raise unknown("method", name, sorted(set().union(*known.values())))
+
+
+def description_of(name: str, kind: str | None, file: Path | None, isolation: Isolation) -> Description:
+    """What a plugin of any kind says of itself.
+
+    Raises:
+        MedsafeError: there is none of this name.
+    """
+    kind = kind or kind_of(name, file, isolation, tuple(BUILT_IN))
+    plugin = look_up(kind, name, file, isolation)
+    return plugin.description if isinstance(plugin, IsolatedPlugin) else describe(plugin.cls)
+
+
+def offered(kind: str) -> Iterator[tuple[str, str | None]]:
+    """Name of every plugin of an installed package, and why it is unavailable, if it is."""
+    for name in sorted(installed(kind)):
+        try:
+            look_up(kind, name, None, Isolation())
+        except MedsafeError as error:
+            yield name, str(error)
+        else:
+            yield name, None
+
+
+def _in_file(file: Path | None, isolation: Isolation) -> list[Description]:
+    return Origin.of_file(file, isolation).descriptions() if file else []
+
+
+@cache
+def _descriptions(origin: Origin, kind: str, name: str) -> list[Description]:
+    """Asked once in a command, however often it is needed."""
+    return origin.ask({"operation": "describe", "kind": kind, "name": name}).descriptions
+
+
+@cache
+def _configured(
+    origin: Origin,
+    kind: str,
+    name: str,
+    preset: str,
+    parameters: tuple[tuple[str, str], ...],
+    sizes: tuple[int, ...] | None,
+) -> dict[str, Any]:
+    order = {
+        "operation": "configure", "kind": kind, "name": name, "preset": preset, "parameters": dict(parameters),
+        "sizes": sizes,
+    }  # fmt: skip
+    return origin.ask(order).hyperparameters
+
+
+def _raise_outcome(answer: Answer) -> None:
+    errors: dict[str, type[Exception]] = {"diverged": Diverged, "unsupported": Unsupported, "broken": BrokenMethod}
+    if answer.outcome in errors:
+        raise errors[answer.outcome](answer.reason)
+
+
+def _rebuilt(handout: Handout, insertions: list[Insertion]) -> nn.Module:
+    """A fresh model with the declared layers; first without memory, for their sizes come from a stranger."""
+    plain = handout.network.build(handout.device, 0)
+    try:
+        with torch.device("meta"):
+            shapes = rebuild(handout.network.build(torch.device("meta"), 0), insertions)
+        size, most = _weights(shapes), MOST_GROWTH * _weights(plain)
+        if size > most:
+            raise BrokenMethod(f"inserted layers with {size} weights in all: at most {most} are allowed")
+        return rebuild(plain, insertions)
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise BrokenMethod(f"inserted layers that cannot be built: {error}") from error
+
+
+def _weights(model: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in model.state_dict().values())
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The variables of a plugin's process."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    places = [str(code_root()), *(path for path in sys.path if path and Path(path).is_dir())]
+    home = str(folder / "home")
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(places)), "PYTHONDONTWRITEBYTECODE": "1", "HOME": home,
+        "TMPDIR": home, "USER": "medsafe",
+    }  # fmt: skip
+
+
+def _printer(name: str) -> Callable[[str], None]:
+    def on_line(text: str) -> None:
+        OUTPUT.info("%s: %s", Path(name).name, text)
+
+    return on_line
