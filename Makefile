@@ -5,6 +5,9 @@
 #? PARAMS         its hyper-parameters where they differ from the preset: "name=value name=value"
 #? PRESET         which of its sets of hyper-parameters
 #? PLUGIN         a .py file with a method of your own
+#? SANDBOX        any value: a plugin sees neither data files, caches, results nor network (needs bubblewrap)
+#? KIND           of a new method: unlearning, defense, training-defense, attack; of one to check: unlearning, defense
+#? OUTPUT         folder of a new method's file (default: this one)
 #? DATASET        bloodmini, a MedMNIST data set by name, or a MedMNIST-style .npz file
 #? DATA_ROOT      folder with MedMNIST files
 #? ARCH           architecture: cnn-small, resnet18-quarter, resnet18, timm:NAME
@@ -18,6 +21,7 @@
 #? PROFILE        how large a run: quick, full
 #? DEVICE         cpu, cuda, ...
 #? RESULTS        folder for records and leaderboards
+#? WANDB          also log to Weights & Biases: offline (no network), online (default: off)
 METHOD ?= salun
 
 #? PYTHON         interpreter to build .venv with (default: python3.13, 3.12, 3.11 or python3, the first that works)
@@ -41,24 +45,33 @@ run_options = $(call option,METHOD,method)$(call option,PARAMS,params)$(call opt
 	option,ATTACK,attack)$(call option,ATTACK_PARAMS,attack-params)$(call \
 	option,ATTACK_PRESET,attack-preset)$(call option,POOL,pool)$(call \
 	option,BLOCKS,blocks)$(call option,PROFILE,profile)$(call \
-	option,DEVICE,device)$(call option,RESULTS,results)
+	option,DEVICE,device)$(call option,RESULTS,results)$(call option,WANDB,wandb)$(if $(SANDBOX), --sandbox)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench leaderboard test test-full lint format clean
+.PHONY: help bench new-method check-method leaderboard doctor test test-full lint format clean
 .SECONDEXPANSION:
 
 help:  ## show this list
 	@echo 'make TARGET [VARIABLE=value ...]'
 	@echo; echo 'Targets'
-	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-11s  %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-12s  %s\n", $$1, $$2 }'
 	@echo; echo 'Variables (`.venv/bin/medsafe run --help` says more)'
 	@sed -n 's/^#? /  /p' Makefile
 
 bench: $$(INSTALLED)  ## run one method, then show its scores and the leaderboard
 	$(VENV)/bin/medsafe run$(run_options)
 
+new-method: $$(INSTALLED)  ## write a method's template (variables: METHOD, KIND, OUTPUT)
+	$(VENV)/bin/medsafe new-method $(call quote,$(value METHOD))$(call option,KIND,kind)$(call option,OUTPUT,output)
+
+check-method: $$(INSTALLED)  ## find out whether a method keeps the contract (variables: METHOD, PLUGIN, KIND)
+	$(VENV)/bin/medsafe check-method$(call option,METHOD,method)$(call option,PLUGIN,plugin)$(call option,KIND,kind)
+
 leaderboard: $$(INSTALLED)  ## rebuild the leaderboards from the records (variable: RESULTS)
 	$(VENV)/bin/medsafe leaderboard$(call option,RESULTS,results)
+
+doctor: $$(INSTALLED)  ## check device, data, cache and folders (variables: RESULTS, DATA_ROOT)
+	$(VENV)/bin/medsafe doctor$(call option,RESULTS,results)$(call option,DATA_ROOT,data-root)
 
 test: $$(INSTALLED)  ## the fast tests, without network (variable: TEST_DATA)
 	@$(call pytest,not slow and not network)

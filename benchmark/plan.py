@@ -24,7 +24,8 @@ from benchmark.data.scenarios import Scenario, check_scenario, draw_forget, pars
 from benchmark.data.splits import Splits, make_splits, read_groups
 from benchmark.data.units import Rows
 from benchmark.errors import MedsafeError
-from benchmark.isolation.client import AnyPlugin, Isolation, kind_of, look_up
+from benchmark.isolation.client import AnyPlugin, kind_of, look_up
+from benchmark.isolation.origin import Isolation
 from benchmark.models import check_architecture, load_checkpoint
 from benchmark.registry import Plugin, find
 from benchmark.store.artifacts import ArtifactStore

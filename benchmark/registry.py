@@ -155,7 +155,7 @@ def _sources(kind: str, file: Path | None) -> dict[str, Callable[[], Plugin]]:
     """Name -> how to load it. A name that a file claims although somebody has it is an error, whoever asks."""
     sources: dict[str, Callable[[], Plugin]] = {name: partial(_from_suite, kind, name) for name in built_in(kind)}
     for name, point in installed(kind).items():
-        sources[name] = partial(_from_entry_point, point, kind)
+        sources[name] = partial(from_entry_point, point, kind)
     if file is not None:
         for plugin in _from_file(file, kind):
             if plugin.info.name in sources:
@@ -195,7 +195,8 @@ def _from_suite(kind: str, name: str) -> Plugin:
     return _checked(found[name], "built-in")
 
 
-def _from_entry_point(point: importlib.metadata.EntryPoint, kind: str) -> Plugin:
+def from_entry_point(point: importlib.metadata.EntryPoint, kind: str) -> Plugin:
+    """What an installed package offers; imports it."""
     try:
         cls = point.load()
     except Exception as error:

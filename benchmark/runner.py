@@ -120,7 +120,9 @@ def environment(bench: Workbench) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "scikit-learn": importlib.metadata.version("scikit-learn"),
         "system": f"{platform.system()} {platform.machine()}",
+        "cpu": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name(bench.device) if on_gpu else bench.device.type,
         "threads": torch.get_num_threads(),
     }

@@ -1,13 +1,13 @@
 """Commands on what is recorded already: leaderboards, rescoring, publishing."""
 
 from benchmark.cli.app import OWN, PUBLISHED, Published, Results, app, say
-from benchmark.cli.tables import is_custom, name_of, rebuild, show
+from benchmark.cli.tables import is_custom, name_of, rebuild, show, write_page_of
 
 
 @app.command()
 def leaderboard(results: Results = OWN, published: Published = PUBLISHED) -> None:
-    """Rebuild a folder's leaderboards from its records alone, and show them."""
-    show(results, published, None)
+    """Rebuild a folder's leaderboards and page from its records alone, and show the tables."""
+    write_page_of(results, show(results, published, None))
 
 
 @app.command()
@@ -26,7 +26,7 @@ def rescore(results: Results = OWN) -> None:
 
 @app.command()
 def publish(results: Results = OWN, published: Published = PUBLISHED) -> None:
-    """Copy the records of this checkout's runs into the published results, and rebuild their leaderboards."""
+    """Copy the records of this checkout's runs into the published results, and rebuild their leaderboards and page."""
     from benchmark.store.records import RecordStore
 
     source, target = RecordStore(results), RecordStore(published)

@@ -58,7 +58,7 @@ def run(
 ) -> None:
     """Run one method on one setting, record every block, and show the leaderboard."""
     from benchmark.config import parse_parameters
-    from benchmark.isolation.client import Isolation
+    from benchmark.isolation.origin import Isolation
     from benchmark.isolation.process import GIGABYTE, Limits
     from benchmark.plan import Request
     from benchmark.runner import run

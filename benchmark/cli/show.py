@@ -56,7 +56,8 @@ def describe_(
 ) -> None:
     """Show a method's paper, formula, hyper-parameters, what it may see, and what it cost."""
     from benchmark.describe import published_costs, steps_of
-    from benchmark.isolation.client import Isolation, description_of
+    from benchmark.isolation.client import description_of
+    from benchmark.isolation.origin import Isolation
     from benchmark.store.records import RecordStore
 
     found = description_of(name, kind, plugin, Isolation())

@@ -1,9 +1,15 @@
 """What several commands show of records."""
 
+import gc
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.app import console, say
+
+if TYPE_CHECKING:
+    from benchmark.describe import Description
+    from benchmark.leaderboard.table import Leaderboards
 
 
 def is_custom(spec: Any) -> bool:
@@ -20,19 +26,71 @@ def name_of(record: Any) -> str:
 
 
 def rebuild(results: Path) -> None:
-    """Write the folder's leaderboards anew, and say where."""
+    """Write the folder's leaderboards and page anew, and say where."""
     from benchmark.leaderboard.table import write_leaderboard
 
-    for path in write_leaderboard(results):
-        say(f"leaderboard: {path}")
+    tables = _read(results)
+    _say_where(write_leaderboard(results, tables))
+    write_page_of(results, tables)
 
 
-def show(results: Path, published: Path, records: list[Any] | None) -> None:
-    """Rebuild the folder's leaderboards and print the tables of these records' settings, or all."""
+def show(results: Path, published: Path, records: list[Any] | None) -> "Leaderboards":
+    """Rebuild the folder's leaderboards and print the tables of these records' settings, or all; returns them."""
     from benchmark.leaderboard.report import report
+    from benchmark.leaderboard.table import Leaderboards, write_leaderboard
+
+    own = _read(results)
+    others = _read(published) if published.resolve() != results.resolve() else Leaderboards([])
+    files = write_leaderboard(results, own)  # before printing, which takes long enough for another run to write its own
+    for piece in report(own, others, records):
+        console.print(piece, "")
+    _say_where(files)
+    return own
+
+
+def write_page_of(results: Path, tables: "Leaderboards") -> None:
+    """Write the folder's page, with a card for each method of the suite, and say where."""
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+    from multiprocessing import get_context
+
+    from benchmark.leaderboard.figures import figures, left_out
+    from benchmark.leaderboard.page.build import write_page
+
+    has_torch = "torch" in sys.modules  # else it is loaded while figures are drawn, into another process's memory
+    with ThreadPoolExecutor(1) if has_torch else ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        cards = pool.submit(_cards)
+        drawn = figures(tables.records, tables.unlearning)
+        page = write_page(results, cards.result(), drawn, left_out(tables.records))
+    say(f"page: {page}")
+
+
+def _cards() -> list["Description"]:
+    """The methods of the suite, described."""
+    from benchmark.describe import describe
+    from benchmark.registry import BUILT_IN, built_in, find, taken
+
+    names = ((kind, name) for kind in BUILT_IN for name in built_in(kind))
+    return [describe(find(kind, name).cls) for kind, name in names if taken(kind, name) is None]
+
+
+def _read(results: Path) -> "Leaderboards":
+    """All records of a folder, read once, and kept from the garbage collector.
+
+    It would search thousands of them again and again, in vain: a quarter of all the time.
+    """
+    from benchmark.leaderboard.table import Leaderboards
     from benchmark.store.records import RecordStore
 
-    others = list(RecordStore(published)) if published.resolve() != results.resolve() else []
-    for piece in report(list(RecordStore(results)), others, records):
-        console.print(piece, "")
-    rebuild(results)
+    gc.disable()
+    try:
+        tables = Leaderboards(list(RecordStore(results)))
+        if "torch" not in sys.modules:  # what it brings along would be called a leak at the end
+            gc.freeze()
+    finally:
+        gc.enable()
+    return tables
+
+
+def _say_where(files: list[Path]) -> None:
+    for path in files:
+        say(f"leaderboard: {path}")

@@ -1,11 +1,10 @@
-"""How a class says that it is a plugin: one decorator for each kind."""
+"""How a class says that it is a plugin: one decorator for each kind. Needs no torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from benchmark.contracts.common import T
-
+T = TypeVar("T")
 Goal = Literal["all-to-one", "all-to-all", "none"]
 Victims = Literal["others", "target", "all"]
 Power = Literal["post-training", "data-free", "in-training"]

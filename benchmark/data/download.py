@@ -26,22 +26,29 @@ def find_or_download(entry: Entry, data_root: Path | None) -> Path:
     Raises:
         MedsafeError: the file is nowhere, and cannot be downloaded.
     """
+    found = find(entry, data_root)
+    if found is not None:
+        return found
     filename = f"{entry.name}.npz"
     if data_root is not None:
-        if not (data_root / filename).is_file():
-            raise MedsafeError(f"{data_root / filename}: no such file; {_put_it_there(entry, data_root)}")
-        return data_root / filename
-    shared = os.environ.get("MEDSAFE_DATA")
-    if shared and (Path(shared) / filename).is_file():
-        return Path(shared) / filename
-    root = _medmnist_root()
+        raise MedsafeError(f"{data_root / filename}: no such file; {_put_it_there(entry, data_root)}")
+    root = medmnist_root()
     with _ONE_AT_A_TIME:
         if not (root / filename).is_file():
             _download(entry, root)
     return root / filename
 
 
-def _medmnist_root() -> Path:
+def find(entry: Entry, data_root: Path | None) -> Path | None:
+    """The same without a download: None where the file is nowhere."""
+    shared = os.environ.get("MEDSAFE_DATA")
+    folders = [data_root] if data_root else [*([Path(shared)] if shared else []), medmnist_root()]
+    files = (folder / f"{entry.name}.npz" for folder in folders)
+    return next((file for file in files if file.is_file()), None)
+
+
+def medmnist_root() -> Path:
+    """MedMNIST's own folder."""
     from medmnist.info import DEFAULT_ROOT
 
     return Path(DEFAULT_ROOT or "~/.medmnist").expanduser()

@@ -48,6 +48,8 @@ class Order(Message):
     name: str
     file: str | None = None
     """The plugin's file in the exchange folder; None: an installed package."""
+    entry: str | None = None
+    """Module and class in that package: the process may not see what the package says of itself."""
     preset: str = "published"
     parameters: dict[str, str] = {}
     sizes: tuple[int, ...] | None = None

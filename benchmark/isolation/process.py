@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import psutil
@@ -42,12 +43,13 @@ class Limits:
 
 
 def supervise(
-    command: Sequence[str], environment: Mapping[str, str], limits: Limits, on_line: Callable[[str], None]
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], limits: Limits, on_line: Callable[[str], None]
 ) -> None:
     """Run a command to its end.
 
     Args:
         command: program and arguments.
+        folder: that it works in: what it writes without saying where goes with it.
         environment: its variables; nothing of the suite's own is added but a mark.
         limits: what it may take.
         on_line: is given every line that it prints, without control characters.
@@ -59,7 +61,7 @@ def supervise(
     mark = uuid.uuid4().hex
     process = subprocess.Popen(  # noqa: S603 - the command is the suite's own
         command, env={**environment, MARK: mark}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
+        stderr=subprocess.STDOUT, start_new_session=True, cwd=folder,
     )  # fmt: skip
     printed = _Printed(process.stdout, limits.output_bytes, on_line)
     try:

@@ -10,8 +10,8 @@ import json
 import os
 import resource
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -23,7 +23,7 @@ from benchmark.describe import describe
 from benchmark.errors import MedsafeError
 from benchmark.handout import carry_out
 from benchmark.isolation.messages import ANSWER, FINDINGS, ORDER, WEIGHTS, Answer, Cost, Inserted, Order, read_handout
-from benchmark.registry import find, in_file
+from benchmark.registry import Plugin, find, from_entry_point, in_file
 from benchmark.training import silent
 
 SAMPLE = 300
@@ -68,7 +68,7 @@ def _data_bytes() -> int:
 
 
 def _describe(order: Order, folder: Path) -> Answer:
-    plugins = in_file(Path(order.file)) if order.file else [find(order.kind, order.name)]
+    plugins = in_file(Path(order.file)) if order.file else [_plugin(order)]
     return Answer(descriptions=[describe(plugin.cls) for plugin in plugins])
 
 
@@ -99,7 +99,10 @@ def _check(order: Order, folder: Path) -> Answer:
     return Answer()
 
 
-def _plugin(order: Order) -> Any:
+def _plugin(order: Order) -> Plugin:
+    if order.entry is not None:
+        point = EntryPoint(order.name, order.entry, f"medsafe.{order.kind}")
+        return from_entry_point(point, order.kind)
     return find(order.kind, order.name, Path(order.file) if order.file else None)
 
 

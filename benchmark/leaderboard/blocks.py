@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,13 @@ class Blocks:
         """How many records ended how."""
         return Counter(record["status"] for record in self.records)
 
-    def values(self, metric: str) -> Floats | None:
-        """The metric on the method's models, shape (blocks,); None unless it is resolved in every block."""
-        return numbers([record["metrics"].get(metric) for record in self.averaged])
+    @cached_property
+    def values(self) -> Callable[[str], Floats | None]:
+        """A metric -> its values on the method's models, shape (blocks,); None unless resolved in every block.
+
+        Kept, for half of all columns ask for them.
+        """
+        return cache(lambda metric: numbers([record["metrics"].get(metric) for record in self.averaged]))
 
 
 def blocks_to_rank(spec: dict[str, Any]) -> int:

@@ -19,6 +19,7 @@ from benchmark.leaderboard.cells import (
     unresolved,
 )
 from benchmark.leaderboard.groups import HEADLINE, Group, setting_of
+from benchmark.submission.verification import VERIFIED, count_verified
 from metrics.declaration import MetricInfo, Unresolved
 from metrics.gaps import gap_of_means, method_gap, null_gap, null_tow, signed_differences
 from metrics.intervals import verdict
@@ -155,6 +156,7 @@ def _closing() -> Iterator[Column[Group]]:
         lambda g: short_name(setting_of(g)),
     )
     yield Column("protocol_version", "rules that the row follows", lambda g: g.spec["protocol_version"])
+    yield Column("verified", VERIFIED, lambda g: count_verified(g.records))
     yield Column("unresolved", "metrics that the samples cannot resolve, and why", lambda g: unresolved(g.scored))
     yield Column("reasons", "why blocks failed", lambda g: reasons(g.records))
     yield Column("notes", "what a reader must know", lambda g: notes(g.records))

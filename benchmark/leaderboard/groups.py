@@ -1,9 +1,9 @@
 """Unlearning: which records make one row, and which rows compete."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from benchmark.leaderboard.blocks import Blocks, Floats, blocks_to_rank, key_of, numbers
 from benchmark.store.records import Record
@@ -38,9 +38,11 @@ class Group(Blocks):
         """The metric on the Originals, shape (blocks,)."""
         return numbers([record["references"]["original"].get(metric) for record in self.averaged])
 
-    def retrains(self, metric: str) -> Floats | None:
-        """The metric on the Retrains, shape (blocks, K)."""
-        return numbers([[scores.get(metric) for scores in r["references"]["retrain"]] for r in self.averaged])
+    @cached_property
+    def retrains(self) -> Callable[[str], Floats | None]:
+        """A metric -> its values on the Retrains, shape (blocks, K); kept as `values`."""
+        references = [record["references"]["retrain"] for record in self.averaged]
+        return cache(lambda metric: numbers([[scores.get(metric) for scores in models] for models in references]))
 
     @cached_property
     def headline(self) -> tuple[str, ...]:

@@ -1,7 +1,11 @@
 """Records -> `unlearning.csv`; and all the files of a folder of leaderboards, with their documentation."""
 
+import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,7 @@ from benchmark.leaderboard.blocks import Floats
 from benchmark.leaderboard.cells import Cell
 from benchmark.leaderboard.columns import columns
 from benchmark.leaderboard.groups import Group, families, group_records
-from benchmark.store.files import write_atomically
+from benchmark.store.files import remove_leftovers, write_atomically
 from benchmark.store.records import Record, RecordStore
 from metrics.intervals import holm, paired_t
 
@@ -21,6 +25,10 @@ FAMILY_COLUMNS = {
     "p_vs_finetune": "paired t-test of avg_gap against finetune over blocks, "
     "Holm-adjusted over all ranked rows of the data set and scenario (PROTOCOL 3.3)",
 }
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+"""What ends a line, a cell or a text somewhere."""
+UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Zs")
+"""Unicode categories of what a reader does not see, and a spreadsheet may drop."""
 FORMULA_STARTS = ("=", "+", "-", "@")
 
 
@@ -36,25 +44,52 @@ def leaderboard(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def write_leaderboard(results: Path) -> list[Path]:
+@dataclass(frozen=True, eq=False)
+class Leaderboards:
+    """Records and their tables, each made once, when it is first asked for."""
+
+    records: Sequence[Record]
+
+    @cached_property
+    def unlearning(self) -> pd.DataFrame:
+        """A row for each method in each setting."""
+        return leaderboard(self.records)
+
+    @cached_property
+    def backdoor(self) -> pd.DataFrame:
+        """A row for each defence in each setting."""
+        return backdoor.leaderboard(self.records)
+
+    @cached_property
+    def backdoor_long(self) -> pd.DataFrame:
+        """A row for each defence and attack in each setting."""
+        return backdoor.long_leaderboard(self.records)
+
+
+def write_leaderboard(results: Path, tables: Leaderboards | None = None) -> list[Path]:
     """Rebuild a results folder's leaderboards from its records alone; returns the CSV files that there are now.
 
     `unlearning.csv` is always one of them; a table of backdoors without rows leaves no file.
+
+    Args:
+        results: the folder.
+        tables: those of its records, where somebody has made them already.
     """
-    records = list(RecordStore(results))
+    made = tables or Leaderboards(list(RecordStore(results)))
     folder = results / "leaderboards"
     frames = {
-        "unlearning.csv": leaderboard(records),
-        "backdoor.csv": backdoor.leaderboard(records),
-        "backdoor_long.csv": backdoor.long_leaderboard(records),
+        "unlearning.csv": made.unlearning,
+        "backdoor.csv": made.backdoor,
+        "backdoor_long.csv": made.backdoor_long,
     }
     for name, frame in frames.items():
         if len(frame) or name == "unlearning.csv":
-            text = frame.map(_harmless).to_csv(index=False, float_format="%.6g")
+            text = frame.map(_harmless).rename(columns=_harmless).to_csv(index=False, float_format="%.6g")
             write_atomically(folder / name, text.encode())
         else:
             (folder / name).unlink(missing_ok=True)
     write_atomically(folder / "README.md", documentation().encode())
+    remove_leftovers(folder)
     return [folder / name for name in frames if (folder / name).exists()]
 
 
@@ -69,9 +104,13 @@ ABOUT = {
 
 def documentation() -> str:
     """What every column of every file means, from the declarations themselves."""
+    return "\n".join(_described(name, meanings) for name, meanings in described().items())
+
+
+def described() -> dict[str, list[tuple[str, str]]]:
+    """File -> what each of its columns means."""
     own = [*FAMILY_COLUMNS.items(), *((column.name, column.description) for column in columns())]
-    files = {"unlearning.csv": own} | backdoor.described()
-    return "\n".join(_described(name, meanings) for name, meanings in files.items())
+    return {"unlearning.csv": own} | backdoor.described()
 
 
 def _described(file: str, meanings: Iterable[tuple[str, str]]) -> str:
@@ -85,7 +124,8 @@ def _described(file: str, meanings: Iterable[tuple[str, str]]) -> str:
 
 def _family(groups: list[Group], p_values: Mapping[Group, float]) -> list[dict[str, Cell]]:
     """The rows of one setting in order; those that may be ranked and have the same blocks get their place."""
-    rows = [{column.name: column.produce(group) for column in columns()} for group in groups]
+    wanted = columns()
+    rows = [{column.name: column.produce(group) for column in wanted} for group in groups]
     paired = _paired(groups)
     for row, group in zip(rows, groups, strict=True):
         row["p_vs_finetune"] = p_values.get(group)
@@ -135,8 +175,17 @@ def _sortable(value: object) -> float:
 
 
 def _harmless(cell: object) -> object:
-    """Text on one line, with an apostrophe in front where a spreadsheet would run it; numbers stay numbers."""
+    """Text on one line, with an apostrophe in front of what a spreadsheet would run; numbers stay numbers.
+
+    In some countries a semicolon parts the cells of a CSV file.
+    """
     if not isinstance(cell, str):
         return cell
-    line = " ".join(cell.splitlines())
-    return f"'{line}" if line.lstrip().startswith(FORMULA_STARTS) else line
+    parts = CONTROLS.sub(" ", cell).split(";")
+    return ";".join(f"'{part}" if _starts_a_formula(part) else part for part in parts)
+
+
+def _starts_a_formula(text: str) -> bool:
+    """Whether the first sign that is seen starts a formula, be it in small or in full-width form."""
+    first = next((sign for sign in text if unicodedata.category(sign) not in UNSEEN), "")
+    return unicodedata.normalize("NFKC", first).startswith(FORMULA_STARTS)

@@ -96,13 +96,26 @@ class ArtifactStore:
             if manifest is not None
         ]
 
+    def leftovers(self) -> list[Path]:
+        """What killed processes left half-filled: the folders of no process that is at work."""
+        return [folder for folder in sorted(self.root.glob(f"*{LEFTOVER}")) if self._is_idle(folder)]
+
     def clear(self) -> None:
         """Remove every artifact and leftover but those that a process is working on at this moment."""
         for folder in self.root.iterdir():
             if folder.name != "locks":
-                lock = FileLock(self.root / "locks" / f"{folder.name.partition('.')[0]}.lock")
-                with contextlib.suppress(Timeout), lock.acquire(timeout=0):
+                with contextlib.suppress(Timeout), self._lock(folder).acquire(timeout=0):
                     shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_idle(self, folder: Path) -> bool:
+        try:
+            with self._lock(folder).acquire(timeout=0):
+                return True
+        except Timeout:
+            return False
+
+    def _lock(self, folder: Path) -> FileLock:
+        return FileLock(self.root / "locks" / f"{folder.name.partition('.')[0]}.lock")
 
     def _read(self, name: str) -> Artifact | None:
         folder = self.root / name

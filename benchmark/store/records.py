@@ -4,10 +4,10 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from benchmark.errors import MedsafeError
-from benchmark.store.files import write_atomically
+from benchmark.store.files import remove_leftovers, write_atomically
 
 LOG = logging.getLogger(__name__)
 FINAL = ("ok", "diverged", "skipped")
@@ -70,11 +70,15 @@ class RecordStore:
         return self.root / track / dataset / f"{spec['method']['name']}-{run_id}.json"
 
     def check_writable(self) -> None:
-        """Raise MedsafeError where a record could not be written, before hours are spent on computing it."""
+        """Raise MedsafeError where a record could not be written, before hours are spent on computing it.
+
+        Removes what killed writers left behind.
+        """
         probe = self.root / ".writable"
         try:
             write_atomically(probe, b"")
             probe.unlink(missing_ok=True)  # another run may have been quicker
+            remove_leftovers(self.root)
         except OSError as error:
             folder = f"results folder '{self.root.parent}'"
             raise MedsafeError(
@@ -97,18 +101,26 @@ class RecordStore:
         Equal parts of several records are one object: they are to be read, not changed.
         """
         known: dict[str, Any] = {}
-        for path in sorted(self.root.rglob("*.json")) if self.root.is_dir() else []:
+        for path in self.files():
             record = _load(path)
             if record is None:
                 LOG.warning("%s is no whole record and is left out: delete it, and run again what it stood for", path)
             else:
                 yield _sharing(record, known)
 
+    def damaged(self) -> list[Path]:
+        """The files that are no whole record."""
+        return [path for path in self.files() if _load(path) is None]
+
+    def files(self) -> list[Path]:
+        """Those of all records, whole or not, in a stable order."""
+        return sorted(self.root.rglob("*.json")) if self.root.is_dir() else []
+
 
 def _sharing(record: Record, known: dict[str, Any]) -> Record:
     """The record with its repeated parts as they are known: by their text, for to Python 1, 1.0 and True are equal."""
-    parts = {name: part for name, part in record.items() if name in REPEATED}
-    return record | {name: known.setdefault(json.dumps(part), part) for name, part in parts.items()}
+    shared = {name: known.setdefault(json.dumps(part), part) for name, part in record.items() if name in REPEATED}
+    return record | cast("Record", shared)
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
@@ -122,7 +134,14 @@ def as_json(content: Mapping[str, Any]) -> bytes:
 
 def _load(path: Path) -> Record | None:
     try:
-        record: Record = json.loads(path.read_text())
+        text = path.read_text()
+        if r"\ud" in text.lower():  # perhaps half a character, which JSON can hold, but no other file and no terminal
+            text = json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace").decode()
+        record: Record = json.loads(text, parse_constant=_refuse)
     except (OSError, ValueError, RecursionError):  # the last of brackets in brackets in brackets
         return None
     return record if isinstance(record, dict) and "status" in record and "spec" in record else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -105,6 +105,24 @@ def test_after_each_epoch_a_caller_may_look_at_the_model(split):
     assert len(seen) == 3
 
 
+def test_the_mean_loss_of_every_epoch_is_told_and_leaves_the_bits_alone(split):
+    recipe, told, expected = Recipe("short", "sgd", 0.1, epochs=2, batch_size=16), [], []
+    trained = train(model(), split(), recipe, on_loss=told.append)
+    plain, served = model().train(), split()
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(2):
+        losses = []
+        for images, labels in served.batches(16, epochs=1):
+            optimizer.zero_grad()
+            loss = cross_entropy(plain(images), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        expected.append(sum(losses) / len(losses))
+    assert told == pytest.approx(expected, rel=1e-6)
+    assert same_bits(trained.state_dict(), plain.state_dict())
+
+
 def test_a_device_that_is_not_there_is_one_line():
     assert resolve_device("cpu").type == "cpu"
     with pytest.raises(MedsafeError, match="did you mean 'cuda'"):

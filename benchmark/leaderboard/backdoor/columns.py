@@ -18,6 +18,7 @@ from benchmark.leaderboard.cells import (
     notes,
     short_name,
 )
+from benchmark.submission.verification import VERIFIED, count_verified
 from metrics.backdoor import METRICS
 
 GAPS = ("acc_gap", "asr_gap", "recovery_gap")
@@ -164,6 +165,7 @@ def _closing() -> Iterator[Column[Row]]:
         lambda row: short_name(row.setting),
     )
     yield Column("protocol_version", "rules that the row follows", lambda row: row.spec["protocol_version"])
+    yield Column("verified", VERIFIED, lambda row: count_verified(row.records))
     yield Column("statuses", "how many runs ended how", lambda row: counts(_statuses(row)))
     yield Column("reasons", "why runs failed", lambda row: "; ".join(sorted(set(_reasons(row.duels)))))
     yield Column("notes", "what a reader must know", lambda row: notes(row.records))

@@ -19,6 +19,7 @@ from benchmark.leaderboard.cells import (
     short_name,
     unresolved,
 )
+from benchmark.submission.verification import VERIFIED, count_verified
 from metrics.backdoor import METRICS
 
 HEADLINE = ("acc", "asr", "recovery")
@@ -117,6 +118,7 @@ def _closing() -> Iterator[Column[Duel]]:
     yield Column("data_sha256", "hash of the data file", lambda d: d.spec["data"]["sha256"])
     yield Column("setting", "as in `backdoor.csv`", _setting)
     yield Column("protocol_version", "rules that the row follows", lambda d: d.spec["protocol_version"])
+    yield Column("verified", VERIFIED, lambda d: count_verified(d.records))
     yield Column("unresolved", "metrics that the samples cannot resolve, and why", lambda d: unresolved(d.scored))
     yield Column("reasons", "why blocks failed", lambda d: reasons(d.records))
     yield Column("notes", "what a reader must know", lambda d: notes(d.records))

@@ -16,6 +16,12 @@ SETTING = ["dataset", "architecture", "recipe", "augmentation", "pool", "power",
 REFERENCES = {"clean": "clean model", "backdoored": "backdoored", "oracle": "oracle"}
 ATTACKS_A_TABLE = 5
 LONGEST_NAME = 24
+DEFENSE = ["defense", "preset", "version", "hyperparameters"]
+OF_A_MATRIX = [
+    *DEFENSE, "attack", "rank", "standing", "statuses", "blocks", "asr", "der", "cured_blocks", "backdoored_asr",
+    "oracle_asr",
+]  # fmt: skip
+"""The columns that one is made from: pandas takes time for every further one."""
 HEAD_WIDTH = 11
 """Letters of an attack's name on one line."""
 HAVE_NO_POOL = ("data-free", "in-training")
@@ -76,7 +82,7 @@ def _at_a_glance(setting: tuple[object, ...], title: str, rows: pd.DataFrame) ->
             yield _of_attack(_title(setting, str(attack), title), part)
         return
     for portion in _portions(attacks):
-        yield _matrix(_title(setting, "ASR", title), rows, portion)
+        yield _matrix(_title(setting, "ASR", title), rows[OF_A_MATRIX], portion)
 
 
 def _attacks(rows: pd.DataFrame) -> list[str]:
@@ -148,9 +154,9 @@ def _matrix(title: str, rows: pd.DataFrame, attacks: list[str]) -> Group:
         rates = [percent(fullest[attack][f"{reference}_asr"]) for attack in attacks]
         table.add_row("", REFERENCES[reference], *(f"{rate}  " for rate in rates), style="dim")
     names = [REFERENCES["backdoored"]]
-    for _, own in rows.groupby(["defense", "preset", "version", "hyperparameters"], sort=False):
-        results = {row["attack"]: _result(row) for _, row in own.iterrows()}
-        if results.keys() & set(attacks):
+    for _, own in rows.groupby(DEFENSE, sort=False):
+        results = {row["attack"]: _result(row) for _, row in own[own["attack"].isin(attacks)].iterrows()}
+        if results:
             usual = _usual(own)
             names.append(name_of(usual, "defense"))
             table.add_row(_place(usual), names[-1], *(results.get(attack, "") for attack in attacks))

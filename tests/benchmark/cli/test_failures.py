@@ -23,7 +23,7 @@ FAILURES = {
 def test_a_method_that_fails_becomes_a_record_with_a_reason_and_the_next_block_goes_on(
     run, plugin, body, status, reason
 ):
-    said = run("mine", "--plugin", plugin(body), "--blocks", 2)
+    said = run("mine", "--plugin", plugin(body), "--blocks", 2, "--in-process")
     assert said.code == (1 if status == "error" else 0)
     found = records()
     assert [record["status"] for record in found] == [status] * 2
@@ -43,13 +43,13 @@ def test_an_error_is_tried_again_and_a_divergence_is_not(run, plugin, tmp_path):
     flag.write_text("")
     failing = plugin(f"if Path({str(flag)!r}).exists(): raise RuntimeError('no')\n        return model", "failing")
     nan = plugin(f"if Path({str(flag)!r}).exists(): {NAN}\n        return model", "diverging")
-    assert run("failing", "--plugin", failing).code == 1
-    assert run("diverging", "--plugin", nan).code == 0
+    assert run("failing", "--plugin", failing, "--in-process").code == 1
+    assert run("diverging", "--plugin", nan, "--in-process").code == 0
     flag.unlink()
-    again = run("failing", "--plugin", failing)
+    again = run("failing", "--plugin", failing, "--in-process")
     assert again.code == 0
     assert "): ok" in again.out
-    assert "): already recorded" in run("diverging", "--plugin", nan).out
+    assert "): already recorded" in run("diverging", "--plugin", nan, "--in-process").out
     assert {record["spec"]["method"]["name"]: record["status"] for record in records()} == {
         "failing": "ok",
         "diverging": "diverged",

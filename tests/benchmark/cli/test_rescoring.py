@@ -1,12 +1,18 @@
 """New metrics for old runs."""
 
 import copy
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import log_softmax
+from sklearn.metrics import roc_curve
 
 from benchmark.store.artifacts import ArtifactStore
+from benchmark.tracks.models import predictions_of
 from metrics import unlearning as scores_of_unlearning
 from metrics.unlearning import METRICS, SCORES
 from tests.benchmark.cli.said import NAN_IN_THE_SECOND_CALL
@@ -68,3 +74,56 @@ def test_rescoring_does_not_part_a_failed_block_from_its_row(run, medsafe, plugi
     assert medsafe("rescore").code == 0
     table = pd.read_csv("results/local/leaderboards/unlearning.csv")
     assert table[["standing", "statuses"]].to_numpy().tolist() == [["incomplete", "diverged:1 ok:1"]]
+
+
+@pytest.fixture
+def old_record(run):
+    """One run whose record was written before there were curves; what it would look like today."""
+    run("finetune")
+    (path,) = Path("results/local").rglob("*.json")
+    today = json.loads(path.read_text())
+    path.write_text(json.dumps({name: part for name, part in today.items() if name != "curves"}))
+    return today
+
+
+def test_an_old_record_gets_its_curves_and_nothing_else_changes(medsafe, monkeypatch, old_record):
+    monkeypatch.setattr("benchmark.tracks.unlearning.score_unlearning", lambda *_, **__: pytest.fail("scored"))
+    assert medsafe("rescore").out.count("): curves added") == 1
+    assert records() == [old_record]
+    assert "up to date" in medsafe("rescore").out
+
+
+def test_a_run_without_curves_is_not_computed_again(run, old_record):
+    assert "0 of 1 runs computed, 1 already recorded" in run("finetune").out
+    assert "curves" not in records()[0]
+
+
+def test_a_record_whose_predictions_are_gone_stays_without_curves(medsafe, cache, old_record):
+    ArtifactStore(cache).clear()
+    assert "up to date, but for curves: its predictions are not in this cache" in medsafe("rescore").out
+    assert records() == [{name: part for name, part in old_record.items() if name != "curves"}]
+
+
+def test_curves_are_those_of_the_stored_predictions_as_scikit_learn_draws_them(run, cache):
+    run("finetune", "--retrains", 2)
+    (record,) = records()
+    store, names, kept = ArtifactStore(cache), record["artifacts"], record["curves"]["roc"]
+    stored = predictions_of(store.find(names["model"]))
+    rows = np.concatenate([stored["rows.forget"], stored["rows.non_members"]])
+    is_member = np.arange(len(rows)) < len(stored["rows.forget"])
+    assert kept["fpr"][0] == 10 / record["sizes"]["non_members"]
+    for name, tpr in zip(
+        ("model", "original", "retrain 0", "retrain 1"),
+        (kept["model"], kept["original"], *kept["retrain"]),
+        strict=True,
+    ):
+        logits = predictions_of(store.find(names[name]))["logits"].astype(np.float64)
+        losses = -log_softmax(logits[rows], axis=1)[np.arange(len(rows)), stored["labels"][rows]]
+        false, true, _ = roc_curve(is_member, -losses, drop_intermediate=False)
+        assert tpr == pytest.approx([true[false <= rate + 1e-6].max() for rate in kept["fpr"]], abs=1e-6)
+
+
+def test_too_few_non_members_have_no_curves_and_are_not_asked_again(run, medsafe):
+    run("finetune", "--non-members", 0.02)
+    assert [record["curves"] for record in records()] == [{}]
+    assert "up to date" in medsafe("rescore").out.splitlines()[0]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from benchmark.leaderboard.report import report
-from benchmark.leaderboard.table import write_leaderboard
+from benchmark.leaderboard.table import Leaderboards, write_leaderboard
 from tests.benchmark.leaderboard.backdoor_factory import make_run
 
 NOT_FIXED = ("hyperparameters", "recipe", "environment", "artifacts", "sizes", "unresolved", "declarations", "data")
@@ -47,4 +47,4 @@ def test_real_records_have_the_shape_of_the_synthetic_ones_and_become_rows(attac
     assert row["acc_gap"] == pytest.approx(scored[1]["metrics"]["acc_gap"], abs=1e-5)
     assert row["clean_images"] == scored[1]["sizes"]["clean_images"]
     assert long.loc[("none", "badnets"), "gate"].startswith("block 0: ")
-    assert len(list(report([*failed, *scored], [], failed))) == 2
+    assert len(list(report(Leaderboards([*failed, *scored]), Leaderboards([]), failed))) == 2

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from benchmark.leaderboard.backdoor.terminal import LEGEND, SHORT
 from benchmark.leaderboard.report import report
+from benchmark.leaderboard.table import Leaderboards
 from tests.benchmark.leaderboard.backdoor_factory import (
     BACKDOORED,
     WEAK,
@@ -23,7 +24,7 @@ ATTACKS = ("badnets", "blended", "wanet", "input_aware", "lf", "bpp", "sig", "ad
 
 def show(own, published=(), shown=None):
     console = Console(width=80, file=io.StringIO(), highlight=False, emoji=False)
-    for piece in report(own, published, shown):
+    for piece in report(Leaderboards(own), Leaderboards(published), shown):
         console.print(piece)
     return console.file.getvalue()
 

@@ -4,12 +4,17 @@ import copy
 import itertools
 import json
 import math
+import os
+import time
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.errors import MedsafeError
+from benchmark.store.files import remove_leftovers
 from benchmark.store.records import RecordStore
 from tests.benchmark.leaderboard.factory import make_record
 from tests.benchmark.store.traps import Trap, full_disk, in_a_child, killed
@@ -124,7 +129,11 @@ def test_a_record_cut_anywhere_counts_as_missing(store):
     assert list(store) == [record]
 
 
-@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"status": "ok"}', b"\xff\xfe{}", b""])
+NO_RECORDS = [b"[]", b"3", b"{}", b'{"status": "ok"}', b"\xff\xfe{}", b"", b"[" * 100_000]
+NO_RECORDS += [b'{"status": "ok", "spec": {}, "metrics": {"ua": %s}}' % number for number in (b"NaN", b"-Infinity")]
+
+
+@pytest.mark.parametrize("content", NO_RECORDS, ids=range(len(NO_RECORDS)))
 def test_a_file_that_is_no_record_is_passed_over(store, content):
     record = make_record()
     path = store.write(record)
@@ -132,6 +141,25 @@ def test_a_file_that_is_no_record_is_passed_over(store, content):
     (path.parent / "also.json").mkdir()
     assert stored(store, record) is None
     assert list(store) == []
+
+
+def test_thousands_of_records_hold_what_they_repeat_once(store):
+    for block in range(3):
+        store.write(make_record("salun", block))
+    store.write(make_record("finetune"))
+    first, *others = store
+    assert all(record["declarations"] is first["declarations"] for record in others)
+    assert all(record["environment"] is first["environment"] for record in others)
+    assert len({id(record["references"]) for record in [first, *others]}) == 3  # both methods have one in block 0
+
+
+def test_what_looks_equal_only_to_python_stays_apart(store):
+    """1, 1.0 and True are equal, but no JSON file says the same with them."""
+    records = [make_record(block=block) for block in range(3)]
+    for record, version in zip(records, (1, 1.0, True), strict=True):
+        record["declarations"] = {"ua": {"version": version}}
+        store.write(record)
+    assert sorted(repr(record["declarations"]["ua"]["version"]) for record in store) == ["1", "1.0", "True"]
 
 
 def test_a_folder_without_records_has_none(store):
@@ -151,6 +179,63 @@ def test_finding_out_whether_results_can_be_written_leaves_no_file(store):
     for _ in range(2):
         store.check_writable()
     assert files(store) == []
+
+
+def hidden(store):
+    return [path for path in files(store) if path.name.startswith(".")]
+
+
+@pytest.fixture
+def leftover(store):
+    """What a writer leaves behind that is killed when half is written."""
+    store.write(make_record("finetune"))  # so that there is a folder
+
+    def write():
+        with Trap(3, killed).set():
+            store.write(make_record("salun"))
+
+    assert in_a_child(write) == -9
+    (path,) = hidden(store)
+    assert path.stat().st_size > 0
+    return path
+
+
+def aged(path, hours):
+    changed = time.time() - hours * 3600
+    os.utime(path, (changed, changed))
+
+
+def test_what_a_killed_writer_left_is_gone_a_day_later(store, leftover):
+    aged(leftover, 25)
+    store.check_writable()
+    assert hidden(store) == []
+
+
+def test_what_may_still_be_at_work_is_left_alone(store, leftover):
+    for hours in (0, 23, -25):
+        aged(leftover, hours)
+        store.check_writable()
+        assert hidden(store) == [leftover]
+
+
+@pytest.mark.parametrize("name", [".notes.tmp", "salun-0.json", ".salun-0.json.tmp", f"x.json.{'a' * 32}.tmp", ".git"])
+def test_files_of_other_kinds_are_not_ours_to_remove(store, name):
+    path = store.root / "unlearning" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("kept")
+    aged(path, 1000)
+    store.check_writable()
+    assert path.read_text() == "kept"
+
+
+def test_a_leftover_that_cannot_be_removed_stops_no_run(store, leftover, monkeypatch):
+    """It may be another user's."""
+    store.check_writable()
+    aged(leftover, 25)
+    monkeypatch.setattr(Path, "unlink", Mock(side_effect=PermissionError))
+    remove_leftovers(store.root)
+    assert Path.unlink.called
+    assert hidden(store) == [leftover]
 
 
 def test_two_runs_may_find_out_at_once(store, monkeypatch):
