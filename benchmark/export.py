@@ -11,7 +11,7 @@ from benchmark.errors import MedsafeError
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.files import write_atomically
 from benchmark.store.records import Record, RecordStore
-from benchmark.tracks.models import INSERTIONS
+from benchmark.tracks.stored import INSERTIONS
 
 CARD = """# {method} on {dataset}
 

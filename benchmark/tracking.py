@@ -30,7 +30,7 @@ from benchmark.errors import MedsafeError, unknown
 from benchmark.plan import Plan
 from benchmark.runner import Outcome, environment
 from benchmark.store.artifacts import Artifact, ArtifactStore
-from benchmark.tracks.models import LOSSES, hash_rows
+from benchmark.tracks.stored import LOSSES, hash_rows
 
 LOG = logging.getLogger(__name__)
 MODES = ("off", "offline", "online")

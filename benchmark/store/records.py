@@ -36,8 +36,8 @@ class Record(TypedDict, total=False):
     """The same metrics of the models beside it. Unlearning: `original`, and `retrain`, a list; backdoor: `clean`,
     `backdoored`, `oracle`."""
     curves: dict[str, Any]
-    """Unlearning: `roc`, the loss attack's false-positive rates `fpr` and its true-positive rates on `model`, `original`
-    and each `retrain`; empty where the sample resolves none. For figures alone: old records may lack it."""
+    """Unlearning: `roc`, the loss attack's false-positive rates `fpr` and its true-positive rates on `model`,
+    `original` and each `retrain`; empty where the sample resolves none. For figures alone: old records may lack it."""
     declarations: dict[str, Any]
     """Metric -> title, direction, range, unit, version, target."""
     cost: dict[str, Any]

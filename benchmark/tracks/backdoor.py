@@ -16,9 +16,10 @@ from benchmark.models import insertion_point
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.calls import made_by
-from benchmark.tracks.models import Made, Workbench, hash_rows, predictions_of
+from benchmark.tracks.models import Workbench
 from benchmark.tracks.poisoning import Attack, AttackedBlock, AttackFailed, prepare, training_handout
 from benchmark.tracks.scoring import declarations
+from benchmark.tracks.stored import Made, hash_rows, predictions_of
 from metrics.backdoor import compare, gate, score_backdoor
 from metrics.trigger import MOST_CLEAN_LABEL
 

@@ -7,7 +7,8 @@ import torch
 from benchmark.checks import check_model
 from benchmark.handout import Handout, carry_out
 from benchmark.isolation.client import IsolatedMethod
-from benchmark.tracks.models import Made, Workbench
+from benchmark.tracks.models import Workbench
+from benchmark.tracks.stored import Made
 
 
 def made_by(bench: Workbench, method: Any, handout: Handout, seed: int) -> Made:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,24 +25,8 @@ from benchmark.seeding import seeded
 from benchmark.selection import train_selected
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
+from benchmark.tracks.stored import INSERTIONS, LOSSES, MODEL, PREDICTIONS, Made, cost_of, hash_rows, tensors_of
 from benchmark.training import VERSION, predict, train
-
-MODEL = "model.safetensors"
-PREDICTIONS = "predictions.safetensors"
-INSERTIONS = "insertions"
-"""In an artifact's metadata: the layers that its model has beside those of its architecture."""
-LOSSES = "losses"
-"""In an artifact's metadata: the mean loss of every epoch of its training; older caches have none."""
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A model that was just computed, on its way into the cache."""
-
-    model: nn.Module
-    metadata: dict[str, Any]
-    files: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """Further safetensors files, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +200,7 @@ class Workbench:
                     f"the model ({key.get('purpose', key['kind'])}) has weights or logits that are not finite"
                 )
             save_file(weights, folder / MODEL)
-            save_file(logits | _tensors(beside), folder / PREDICTIONS)
+            save_file(logits | tensors_of(beside), folder / PREDICTIONS)
             for name, tensors in made.files.items():
                 save_file({each: tensor.contiguous().cpu() for each, tensor in tensors.items()}, folder / name)
             insertions = insertions_of(model)
@@ -243,7 +227,7 @@ class Workbench:
             base: the model that the method started from, whose training is the unit of cost.
             ideal: what takes the method's place if money is no object; its mean training time is recorded.
         """
-        own, unit = _cost(model), _cost(base)
+        own, unit = cost_of(model), cost_of(base)
         return Record(
             cost=own
             | {
@@ -267,7 +251,7 @@ class Workbench:
         def create(folder: Path) -> dict[str, Any]:
             network = self.load(model)
             logits = {name: predict(network, each) for name, each in images.items()}
-            save_file(logits | _tensors(beside), folder / PREDICTIONS)
+            save_file(logits | tensors_of(beside), folder / PREDICTIONS)
             return {}
 
         own = {"kind": "predictions", "model": model.folder.name, "compute": self.compute}
@@ -291,25 +275,6 @@ class Workbench:
 
         own = {"kind": "checkpoint", "sha256": checkpoint_sha256(checkpoint)}
         return self.keep(self.common_key(self.splits.validation) | own, make)
-
-
-def _cost(artifact: Artifact) -> dict[str, Any]:
-    """What is recorded of an artifact's making."""
-    return {name: value for name, value in artifact.metadata.items() if name not in (INSERTIONS, LOSSES)}
-
-
-def _tensors(arrays: Mapping[str, np.ndarray] | None) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in (arrays or {}).items()}
-
-
-def predictions_of(artifact: Artifact) -> dict[str, np.ndarray]:
-    """Logits by name, float32 (n, classes), and what was stored beside them."""
-    return {name: tensor.numpy() for name, tensor in load_file(artifact / PREDICTIONS).items()}
-
-
-def hash_rows(rows: np.ndarray) -> str:
-    """A name for a set of rows."""
-    return hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()[:32]
 
 
 def checkpoint_sha256(path: Path) -> str:

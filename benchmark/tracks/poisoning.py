@@ -25,7 +25,8 @@ from benchmark.data.poison import VERSION, PoisonRows, draw_poison, target_class
 from benchmark.handout import Handout, Share
 from benchmark.seeding import seeded
 from benchmark.store.artifacts import Artifact
-from benchmark.tracks.models import Made, Workbench, hash_rows
+from benchmark.tracks.models import Workbench
+from benchmark.tracks.stored import Made, hash_rows
 
 POISON = "poison.safetensors"
 

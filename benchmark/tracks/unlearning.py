@@ -14,8 +14,9 @@ from benchmark.handout import Handout
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.calls import made_by
-from benchmark.tracks.models import Made, Workbench, hash_rows, predictions_of
+from benchmark.tracks.models import Workbench
 from benchmark.tracks.scoring import declarations
+from benchmark.tracks.stored import Made, hash_rows, predictions_of
 from metrics.declaration import Unresolved
 from metrics.roc import Roc, membership_roc
 from metrics.unlearning import METRICS, ScoredModel, ScoredSplits, Scores, score_unlearning
@@ -152,7 +153,7 @@ def _models(record: Record, store: ArtifactStore) -> tuple[Artifact, Artifact, l
     names = record["artifacts"]
     retrains = sorted((name for name in names if name.startswith("retrain")), key=lambda name: int(name.split()[1]))
     found = store.find_all([names[name] for name in ("model", "original", *retrains)])
-    return found and (found[0], found[1], found[2:])
+    return (found[0], found[1], found[2:]) if found else None
 
 
 def _curves(model: Artifact, original: Artifact, retrains: list[Artifact]) -> dict[str, Any]:

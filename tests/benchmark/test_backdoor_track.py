@@ -14,8 +14,9 @@ from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import RecordStore
 from benchmark.tracks import poisoning
 from benchmark.tracks.backdoor import defense_handout
-from benchmark.tracks.models import Workbench, predictions_of
+from benchmark.tracks.models import Workbench
 from benchmark.tracks.poisoning import Attack, AttackedBlock
+from benchmark.tracks.stored import predictions_of
 from benchmark.training import silent
 from tests.helpers import holders, reachable
 

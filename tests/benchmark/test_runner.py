@@ -20,7 +20,7 @@ from benchmark.seeding import seeded
 from benchmark.selection import BestEpoch
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.tracks import unlearning
-from benchmark.tracks.models import predictions_of
+from benchmark.tracks.stored import predictions_of
 from benchmark.training import predict, silent
 from methods.unlearning.retrain import Retrain
 from metrics.accuracy import macro_auc

@@ -23,7 +23,7 @@ from benchmark.runner import Outcome, run
 from benchmark.store.artifacts import MANIFEST, ArtifactStore
 from benchmark.store.records import RecordStore
 from benchmark.tracking import Careful, TrackedStore, Tracker, open_tracker
-from benchmark.tracks.models import LOSSES
+from benchmark.tracks.stored import LOSSES
 from tests.benchmark.wandb_server import Server, entries, history, summary
 
 HOME, KEY = Path.home(), 40 * "a"

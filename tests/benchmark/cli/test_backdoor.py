@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from benchmark.contracts.insertion import rebuild
 from benchmark.models import build_model
 from benchmark.store.artifacts import ArtifactStore
-from benchmark.tracks.models import INSERTIONS
+from benchmark.tracks.stored import INSERTIONS
 from tests.helpers import records
 
 TABLES = Path("results/local/leaderboards")

@@ -15,7 +15,7 @@ from benchmark import training
 from benchmark.data.datasets import load_dataset
 from benchmark.models import build_model
 from benchmark.store.artifacts import ArtifactStore
-from benchmark.tracks.models import predictions_of
+from benchmark.tracks.stored import predictions_of
 from metrics.unlearning import METRICS
 from tests.benchmark.cli.said import Said
 from tests.benchmark.leaderboard.factory import make_record

@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import roc_curve
 
 from benchmark.store.artifacts import ArtifactStore
-from benchmark.tracks.models import predictions_of
+from benchmark.tracks.stored import predictions_of
 from metrics import unlearning as scores_of_unlearning
 from metrics.unlearning import METRICS, SCORES
 from tests.benchmark.cli.said import NAN_IN_THE_SECOND_CALL

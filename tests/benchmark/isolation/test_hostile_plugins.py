@@ -242,7 +242,8 @@ def test_behind_the_sandbox_a_plugin_sees_no(suite, stranger, what):
     with socket.create_server(("127.0.0.1", 0)) as server:
         body = BEHIND_WALLS[what].format(
             dataset=str(suite.dataset), cache=str(suite.cache), results=str(suite.results),
-            home=str(Path("~/.cache").expanduser()), repository=str(code_root() / "tests"), port=server.getsockname()[1],
+            home=str(Path("~/.cache").expanduser()), repository=str(code_root() / "tests"),
+            port=server.getsockname()[1],
         )  # fmt: skip
         record = suite.run("stranger", stranger(body + f"# {what}"), Isolation(Limits(seconds=60), sandbox=True))
     assert record["status"] == "ok", record["reason"]
