@@ -67,7 +67,7 @@ new-method: $$(INSTALLED)  ## write a method's template (variables: METHOD, KIND
 check-method: $$(INSTALLED)  ## find out whether a method keeps the contract (variables: METHOD, PLUGIN, KIND)
 	$(VENV)/bin/medsafe check-method$(call option,METHOD,method)$(call option,PLUGIN,plugin)$(call option,KIND,kind)
 
-leaderboard: $$(INSTALLED)  ## rebuild the leaderboards from the records (variable: RESULTS)
+leaderboard: $$(INSTALLED)  ## rebuild leaderboards and page from the records (variable: RESULTS)
 	$(VENV)/bin/medsafe leaderboard$(call option,RESULTS,results)
 
 doctor: $$(INSTALLED)  ## check device, data, cache and folders (variables: RESULTS, DATA_ROOT)

@@ -4,6 +4,7 @@ Ink is the page's own text colour; the palette is read on white and on near-blac
 apart: markers and line styles do too. Whatever a name contains, it is drawn as it is written.
 """
 
+import gc
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -100,10 +101,19 @@ def plot(axes: Axes, x: ArrayLike, y: ArrayLike, look: Mapping[str, Any], name: 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw and save within it: matplotlib's own defaults and this style, whatever the user's `matplotlibrc` says."""
-    with warnings.catch_warnings(), matplotlib.style.context(["default", STYLE]):
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # the browser has other fonts
-        yield
+    """Draw and save within it: matplotlib's own defaults and this style, whatever the user's `matplotlibrc` says.
+
+    Garbage waits until the end: half of the time would go into looking for it among thousands of records.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings(), matplotlib.style.context(["default", STYLE]):
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # the browser has other fonts
+            yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def canvas(height: float) -> Canvas:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from benchmark.store.records import RecordStore
 from tests.benchmark.leaderboard.factory import make_row
 
@@ -22,21 +24,25 @@ def test_leaderboard_writes_the_page_beside_the_leaderboards(medsafe, tmp_path):
     assert 'id="tab-unlearning"' in page
 
 
-def test_the_page_is_written_without_torch_in_the_memory_of_the_command(tmp_path):
-    write(tmp_path / "results/local", make_row("salun"))
-    code = (
-        "import sys\n"
-        "from benchmark.cli import main\n"
-        "if __name__ == '__main__':\n"
-        "    try:\n"
-        "        main()\n"
-        "    finally:\n"
-        "        print('torch' in sys.modules)\n"
-    )
-    (tmp_path / "command.py").write_text(code)
-    words = [sys.executable, "command.py", "leaderboard"]
+PROGRAM = """
+import sys
+from benchmark.cli import main
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("command", "has_torch"), [("leaderboard", False), ("rescore", True)])
+def test_the_page_brings_no_torch_into_a_command_that_has_none_and_no_noise(tmp_path, command, has_torch):
+    write(tmp_path / "results/local", make_row("salun", 1))
+    (tmp_path / "program.py").write_text(PROGRAM)
+    words = [sys.executable, "program.py", command]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("page: results/local/index.html\nFalse\n")
+    assert done.stdout.endswith(f"page: results/local/index.html\n{has_torch}\n")
+    assert done.stderr == ""
     assert 'id="card-attacks-wanet"' in (tmp_path / "results/local/index.html").read_text()
 
 

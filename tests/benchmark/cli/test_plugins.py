@@ -22,7 +22,7 @@ def commands(said):
 
 
 def test_a_built_in_method_is_checked_in_this_process(medsafe, short_recipe):
-    said = medsafe("check-method", "--method", "salun", "--threads", 1)
+    said = medsafe("check-method", "--method", "salun")
     assert said.code == 0, said.err
     assert {outcome(said, check.name) for check in CHECKS} == {"pass", "skipped"}
     assert "salun: 18 pass, 2 skipped" in said.out
@@ -33,7 +33,7 @@ def test_a_new_method_is_checked_and_run_by_the_commands_that_come_with_it(medsa
     said = medsafe("new-method", "my_method", "--kind", "unlearning")
     assert said.out.startswith("wrote my_method.py\n")
     check, run = commands(said)
-    checked = medsafe(*check, "--threads", 1)
+    checked = medsafe(*check)
     assert checked.code == 0, checked.out
     assert "my_method: 18 pass, 2 skipped" in checked.out
     ran = medsafe(*run, "--dataset", tiny_npz, "--blocks", 1, "--retrains", 1, "--threads", 1)
@@ -54,7 +54,7 @@ def test_other_kinds_run_by_the_commands_that_come_with_them(medsafe, tiny_npz, 
 
 def test_a_broken_contract_ends_in_exit_code_1_with_what_was_asked(medsafe, plugin, short_recipe):
     path = plugin("task.forget.labels.zero_(); return model")
-    said = medsafe("check-method", "--method", "mine", "--plugin", path, "--threads", 1)
+    said = medsafe("check-method", "--method", "mine", "--plugin", path)
     assert said.code == 1
     assert outcome(said, "leaves_the_data_alone") == "fail"
     assert outcome(said, "leaves_the_process_alone") == "pass"
@@ -65,7 +65,7 @@ def test_a_broken_contract_ends_in_exit_code_1_with_what_was_asked(medsafe, plug
 @pytest.mark.slow
 def test_markup_in_a_plugins_words_is_shown_as_it_is(medsafe, plugin, short_recipe):
     path = plugin("raise ValueError('[red]no[/red] \\x1b[31m')")
-    said = medsafe("check-method", "--method", "mine", "--plugin", path, "--threads", 1)
+    said = medsafe("check-method", "--method", "mine", "--plugin", path)
     assert said.code == 1
     assert "[red]no[/red]" in said.out
     assert "\x1b" not in said.out
@@ -74,14 +74,14 @@ def test_markup_in_a_plugins_words_is_shown_as_it_is(medsafe, plugin, short_reci
 @pytest.mark.slow
 @pytest.mark.parametrize("body", ["import os; os._exit(0)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
 def test_a_plugin_whose_process_dies_fails_and_what_was_found_before_is_shown(medsafe, plugin, body):
-    said = medsafe("check-method", "--method", "mine", "--plugin", plugin(body), "--threads", 1)
+    said = medsafe("check-method", "--method", "mine", "--plugin", plugin(body))
     assert said.code == 1
     assert outcome(said, "hyperparameters_are_frozen") == "pass"
     assert outcome(said, "comes_to_an_end") == "fail"
 
 
 def test_the_kind_decides_between_two_methods_of_one_name(medsafe, short_recipe):
-    said = medsafe("check-method", "--method", "finetune", "--kind", "defense", "--threads", 1)
+    said = medsafe("check-method", "--method", "finetune", "--kind", "defense")
     assert "32 colour images" in " ".join(said.out.split())
     assert said.code == 0
 

@@ -1,5 +1,6 @@
 /* How a value looks. Whatever comes from the data becomes text, never markup. */
 
+const LONG = 40; // letters of a text that gets a wide column
 const MARKS = { matches: "=", differs: "≠", undetermined: "?" };
 const AIMS = { higher: "↑", lower: "↓", retrain: "→" };
 const AIM_WORDS = { higher: "higher is better", lower: "lower is better", retrain: "closest to Retrain is best" };
@@ -48,7 +49,8 @@ const second = (text) => element("span", { class: "second" }, text);
 function cellOf(shown, value, columns, levels) {
   const text = value(shown.column);
   const column = columns.get(shown.column);
-  const cell = element("td", { class: text === "" || isNumber(text) ? "number" : shown.raw ? "raw" : "text" });
+  const kind = text === "" || isNumber(text) ? "number" : text.length > LONG ? "long" : "text";
+  const cell = element("td", { class: kind });
   if (text === "") {
     cell.append(element("span", { class: "nothing" }, "–"));
   } else if (shown.raw && !column.rate) {

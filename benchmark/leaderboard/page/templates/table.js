@@ -138,14 +138,14 @@ class Leaderboard {
 
   say(groups, limit) {
     const found = [...groups.values()].reduce((sum, rows) => sum + rows.length, 0);
-    const parts = [`${found} of ${this.rows.all.length} rows`];
-    if (this.isGrouped) parts.push(`in ${groups.size} of ${this.rows.groups.size} groups`);
+    const where = this.isGrouped ? ` in ${groups.size} of ${this.rows.groups.size} groups` : "";
+    const parts = [`${found} of ${this.rows.all.length} rows${where}`];
     const sorted = this.shown.find(({ column }) => column === this.sorting?.column);
     const within = this.isGrouped ? " within each" : "";
     if (sorted) parts.push(`sorted by ${sorted.title}, ${this.sorting.direction}${within}`);
     if (!this.isGrouped) parts.push("rows of different settings do not compete");
     if (found > limit) parts.push(`the first ${limit} are shown`);
-    this.status.textContent = `${parts.join("; ").replace("; in", " in")}.`;
+    this.status.textContent = `${parts.join("; ")}.`;
     this.more.textContent = `Show ${Math.min(this.portion, found - limit)} more rows`;
     this.more.parentElement.hidden = found <= limit;
   }

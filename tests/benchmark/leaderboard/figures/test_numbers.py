@@ -93,10 +93,14 @@ def test_cost_and_gap_are_those_of_the_table(comparison, method):
 
 def test_the_lines_are_the_null_and_the_gap_of_doing_nothing(comparison):
     records = whole_setting()
-    (axes,) = cost.draw(comparison(records)).canvas.axes
-    level = sorted(line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1])
+    drawn = cost.draw(comparison(records))
+    (axes,) = drawn.canvas.axes
+    levels = [line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]]
     rows = table(records)
-    assert level == pytest.approx(sorted([100 * rows["avg_gap_null"].iloc[0], 100 * rows.loc["original", "avg_gap"]]))
+    expected = [100 * rows["avg_gap_null"].iloc[0], 100 * rows.loc["original", "avg_gap"]]
+    assert levels == pytest.approx(expected)
+    assert words(drawn) == ["Original", "null"]  # from top to bottom
+    assert "null {:.1f}, Original {:.1f}".format(*expected) in drawn.description
 
 
 def test_a_method_without_a_known_cost_has_no_place_in_the_figure_of_costs(comparison):

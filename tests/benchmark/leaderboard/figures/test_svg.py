@@ -1,5 +1,6 @@
 """Figures as the page gets them: SVGs that may stand side by side in any page, the same bytes every time."""
 
+import gc
 import random
 import re
 import subprocess
@@ -116,3 +117,9 @@ def test_a_users_own_settings_of_matplotlib_change_nothing():
     expected = figures(records)
     with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "svg.fonttype": "path", "lines.marker": "x"}):
         assert figures(records) == expected
+
+
+def test_what_waited_while_figures_were_drawn_is_collected_again_afterwards():
+    assert gc.isenabled()
+    figures(whole_setting())
+    assert gc.isenabled()
