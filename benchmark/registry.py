@@ -69,9 +69,9 @@ class Plugin:
             published = self.cls()
             if not hasattr(published, "updates"):
                 raise MedsafeError(f"preset scaled of {self.info.name} needs its method `updates`, a number of steps")
-            factor = published.updates(*self.info.source_sizes) / published.updates(*sizes)
+            there, here = published.updates(*self.info.source_sizes), published.updates(*sizes)
             rates = [field for field in fields if field == "lr" or field.endswith("_lr")]
-            chosen |= {rate: getattr(published, rate) * factor for rate in rates}
+            chosen |= {rate: getattr(published, rate) * there / here for rate in rates}
         for name, text in parameters.items():
             if name not in fields:
                 raise unknown(f"hyper-parameter of {self.info.name}", name, fields)

@@ -1,6 +1,8 @@
 """What several commands show of records."""
 
+import atexit
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from benchmark.cli.app import console, say
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from benchmark.describe import Description
     from benchmark.leaderboard.table import Leaderboards
 
@@ -50,18 +54,25 @@ def show(results: Path, published: Path, records: list[Any] | None) -> "Leaderbo
 
 def write_page_of(results: Path, tables: "Leaderboards") -> None:
     """Write the folder's page, with a card for each method of the suite, and say where."""
-    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-    from multiprocessing import get_context
-
     from benchmark.leaderboard.figures import figures, left_out
     from benchmark.leaderboard.page.build import write_page
 
-    has_torch = "torch" in sys.modules  # else it is loaded while figures are drawn, into another process's memory
-    with ThreadPoolExecutor(1) if has_torch else ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with _aside() as pool:
         cards = pool.submit(_cards)
         drawn = figures(tables.records, tables.unlearning)
         page = write_page(results, cards.result(), drawn, left_out(tables.records))
     say(f"page: {page}")
+
+
+def _aside() -> "Executor":
+    """Where cards are made while figures are drawn: they need torch, which if not loaded is to fill another memory."""
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+    from multiprocessing import get_context
+
+    if "torch" in sys.modules:
+        return ThreadPoolExecutor(1)
+    # Where torch may tidy itself up, it loads another 100 MB for that.
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=atexit.register, initargs=(os._exit, 0))
 
 
 def _cards() -> list["Description"]:

@@ -24,7 +24,7 @@ from benchmark.isolation.messages import (
     write_handout,
 )
 from benchmark.isolation.origin import Isolation, Origin
-from benchmark.registry import BUILT_IN, WORDS, Plugin, built_in, find, installed, taken
+from benchmark.registry import BUILT_IN, WORDS, Plugin, built_in, find, in_file, installed, taken
 
 MOST_GROWTH = 4
 """Inserted layers may have so many times the weights of the model itself."""
@@ -178,7 +178,11 @@ def offered(kind: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _in_file(file: Path | None, isolation: Isolation) -> list[Description]:
-    return Origin.of_file(file, isolation).descriptions() if file else []
+    if file is None:
+        return []
+    if isolation.in_process:
+        return [describe(plugin.cls) for plugin in in_file(file)]
+    return Origin.of_file(file, isolation).descriptions()
 
 
 @cache

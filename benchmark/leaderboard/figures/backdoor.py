@@ -16,8 +16,6 @@ NOTHING = "none"
 """The defence that does nothing: its models are the backdoored ones, which have a row of their own."""
 BEFORE, IDEAL = "backdoored", "oracle"
 REFERENCES = (BEFORE, IDEAL)
-MOST_ROWS = 30
-"""Defences that one figure shows."""
 
 
 class State(Enum):
@@ -80,9 +78,9 @@ class Encounters:
         return dict(sorted(found.items(), key=lambda item: (not item[1].core, not item[1].counts, item[0])))
 
     def defenses(self, attacks: Sequence[str]) -> dict[str, Row]:
-        """Name of each defence that met one of these attacks -> its row, as many as a figure can show."""
+        """Name of each defence that met one of these attacks -> its row."""
         met = [row for row in self.rows if row.defense != NOTHING and any(d.label in attacks for d in row.duels)]
-        return dict(list(zip(row_names([row.spec["method"] for row in met]), met, strict=True))[:MOST_ROWS])
+        return dict(zip(row_names([row.spec["method"] for row in met]), met, strict=True))
 
 
 def settings(records: Sequence[Record]) -> list[Setting[Row]]:

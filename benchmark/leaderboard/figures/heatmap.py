@@ -16,6 +16,7 @@ from matplotlib.figure import Figure as Canvas
 
 from benchmark.leaderboard.backdoor.rows import Row
 from benchmark.leaderboard.figures.backdoor import RATES, REFERENCES, Cell, Encounters, Rate, State
+from benchmark.leaderboard.figures.settings import counted
 from benchmark.leaderboard.figures.style import INK, PALETTE, SMALL, WIDTH, Drawing, canvas, name_width, panel, plain
 
 COLOR = PALETTE[1]
@@ -24,7 +25,7 @@ LINE, ABOVE, BETWEEN, NARROWEST = 0.21, 0.3, 0.12, 0.34
 """Inches: a row, the title of a panel, the space between two, a cell below which panels stand one below the other."""
 HEADING = 1.1
 """Rows that the name of a group takes."""
-MOST_ATTACKS = 12
+MOST_ATTACKS, MOST_ROWS = 12, 30
 MOST_EXAMPLES = 2
 """Attacks that the description gives numbers of."""
 LONGEST_ATTACK = 30
@@ -36,7 +37,8 @@ class Grid:
     """What stands where: attacks from left to right, defences from top to bottom, by what a defender may do."""
 
     encounters: Encounters
-    attacks: Sequence[str]
+    attacks: Mapping[str, str]
+    """Short name -> as it is written."""
     headings: Mapping[float, str]
     lines: Mapping[float, tuple[str, Row | None]]
     """Height -> name and row; a reference has none."""
@@ -46,13 +48,15 @@ class Grid:
 
 def draw(encounters: Encounters, core: bool) -> Drawing | None:
     """One panel for each rate; against the attacks that rank, which most defences meet, or against all others."""
-    attacks = [label for label, duel in encounters.attacks.items() if duel.core == core][:MOST_ATTACKS]
-    defenses = encounters.defenses(attacks)
-    if not defenses:
+    every = [label for label, duel in encounters.attacks.items() if duel.core == core]
+    attacks = every[:MOST_ATTACKS]
+    met = encounters.defenses(attacks)
+    if not met:
         return None
+    grid = _grid(encounters, attacks, dict(list(met.items())[:MOST_ROWS]))
+    numbers = counted(min(len(met), MOST_ROWS), len(met), "defence"), counted(len(attacks), len(every), "attack")
     title = f"Defences against {'the attacks that rank' if core else 'further attacks'}"
-    figure = _figure(_grid(encounters, attacks, defenses))
-    return Drawing(title, _description(encounters, attacks, defenses), figure)
+    return Drawing(title, _description(grid, " against ".join(numbers)), _figure(grid))
 
 
 def _grid(encounters: Encounters, attacks: Sequence[str], defenses: Mapping[str, Row]) -> Grid:
@@ -65,12 +69,16 @@ def _grid(encounters: Encounters, attacks: Sequence[str], defenses: Mapping[str,
         for name, row in named:
             lines[height] = (name, row)
             height += 1
-    return Grid(encounters, attacks, headings, lines, height)
+    words = {attack: plain(attack, LONGEST_ATTACK) for attack in attacks}
+    return Grid(encounters, words, headings, lines, height)
 
 
 def _figure(grid: Grid) -> Canvas:
     """The panels, side by side if there is room for the numbers."""
-    left, foot = name_width([name for name, _ in grid.lines.values()]), 0.7 * name_width(grid.attacks) + 0.2
+    left, foot = (
+        name_width([name for name, _ in grid.lines.values()]),
+        0.7 * name_width(list(grid.attacks.values())) + 0.2,
+    )
     across, down = (WIDTH - left) / len(RATES), LINE * grid.height + ABOVE
     beside = (across - BETWEEN) / len(grid.attacks) >= NARROWEST
     figure = canvas(foot + (down if beside else down * len(RATES)))
@@ -89,7 +97,7 @@ def _draw(axes: Axes, grid: Grid, rate: Rate, *, names: bool, attacks: bool) -> 
     axes.set(xlim=(-0.5, len(grid.attacks) - 0.5), ylim=(grid.height - 0.5, -0.5))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    words = [plain(attack, LONGEST_ATTACK) for attack in grid.attacks] if attacks else []
+    words = list(grid.attacks.values()) if attacks else []
     axes.set_xticks(range(len(words)), words, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(list(grid.lines) if names else [], [name for name, _ in grid.lines.values()] if names else [])
     for height, heading in grid.headings.items() if names else ():
@@ -140,24 +148,26 @@ def _cell(encounters: Encounters, rate: Rate, name: str, row: Row | None, attack
     return rate.of_defense(own)
 
 
-def _description(encounters: Encounters, attacks: Sequence[str], defenses: Mapping[str, Row]) -> str:
-    failed = sum(encounters.attacks[attack].failed for attack in attacks)
-    hatched = f" {failed} of {len(attacks)} attacks failed their gate and are hatched." if failed else ""
-    examples = [_example(encounters, attack, defenses) for attack in attacks if not encounters.attacks[attack].failed]
+def _description(grid: Grid, numbers: str) -> str:
+    duels = {attack: grid.encounters.attacks[attack] for attack in grid.attacks}
+    failed = sum(duel.failed for duel in duels.values())
+    hatched = f" {counted(failed, len(duels), 'attack')} failed their gate and are hatched." if failed else ""
+    examples = [_example(grid, attack) for attack, duel in duels.items() if not duel.failed]
     return (
-        f"ASR, and what recovery accuracy and ACC lost against the oracle, in percent: mean over blocks of "
-        f"{len(defenses)} defences against {', '.join(attacks)}; a dash is a block that failed.{hatched}"
+        "ASR, and what recovery accuracy and ACC lost against the oracle, in percent: mean over blocks. "
+        f"{numbers}, in the order of the table; a dash is a block that failed.{hatched}"
         f"{''.join(examples[:MOST_EXAMPLES])}"
     )
 
 
-def _example(encounters: Encounters, attack: str, defenses: Mapping[str, Row]) -> str:
-    """ASR before, after the best defence, and of the oracle."""
-    asr, duel = RATES[0], encounters.attacks[attack]
-    rates = {name: _cell(encounters, asr, name, row, attack) for name, row in defenses.items()}
-    known = {name: rate for name, rate in rates.items() if isinstance(rate, float)}
-    before, ideal = (asr.of_reference(duel, name) for name in REFERENCES)
-    if not known or not isinstance(before, float) or not isinstance(ideal, float):
+def _example(grid: Grid, attack: str) -> str:
+    """ASR before, after the first defence of the table, and of the oracle."""
+    cells = [(name, row, _cell(grid.encounters, RATES[0], name, row, attack)) for name, row in grid.lines.values()]
+    known = [(name, row, cell) for name, row, cell in cells if isinstance(cell, float)]
+    ends = [cell for _, row, cell in known if row is None]
+    after = next(((name, cell) for name, row, cell in known if row is not None), None)
+    if after is None or len(ends) < len(REFERENCES):
         return ""
-    best = min(known, key=lambda name: known[name])
-    return f" {attack}: ASR {before:.1f} % before, {known[best]:.1f} % after {best}, {ideal:.1f} % of the oracle."
+    before, ideal = ends
+    rates = f"{before:.1f} % before, {after[1]:.1f} % after {after[0]}, {ideal:.1f} % of the oracle"
+    return f" {grid.attacks[attack]}: ASR {rates}."

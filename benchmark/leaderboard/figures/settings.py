@@ -66,6 +66,12 @@ def row_names(methods: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def counted(shown: int, every: int, what: str) -> str:
+    """How many of them a figure shows, in words."""
+    number = f"{every}" if shown == every else f"{shown} of {every}"
+    return f"{number} {what}{'' if every == 1 else 's'}"
+
+
 def colors_and_markers(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
     """One pair for each method of a page; they repeat after 42."""
     pairs = ((PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]) for index in count())

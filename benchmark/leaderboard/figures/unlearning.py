@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.leaderboard.blocks import Floats
 from benchmark.leaderboard.cells import interval, named
 from benchmark.leaderboard.figures.numbers import Measured
-from benchmark.leaderboard.figures.settings import Setting, colors_and_markers, row_names
+from benchmark.leaderboard.figures.settings import Setting, colors_and_markers, counted, row_names
 from benchmark.leaderboard.figures.style import REFERENCE, Look
 from benchmark.leaderboard.groups import REFERENCES, Group, families, group_records, setting_of
 from benchmark.leaderboard.table import leaderboard
@@ -78,8 +78,7 @@ class Comparison:
 
     def count(self, shown: Collection[Row]) -> str:
         """How many methods a figure shows, in words."""
-        every = len(self._competitors)
-        return f"{every} methods" if len(shown) == every else f"{len(shown)} of {every} methods"
+        return counted(len(shown), len(self._competitors), "method")
 
     @cached_property
     def _competitors(self) -> list[Row]:

@@ -63,8 +63,8 @@ def make_record(method="finetune", block=0, *, status="ok", reason=None, retrain
         "classes": ["basophil", "platelet"],
         "notes": [],
         "environment": {
-            "medsafe": "0.1.0", "python": "3.11.7", "torch": "2.15.0", "numpy": "2.4.6", "system": "Linux x86_64",
-            "device": "cpu", "threads": 1,
+            "medsafe": "0.1.0", "python": "3.11.7", "torch": "2.15.0", "numpy": "2.4.6",
+            "scikit-learn": "1.9.1", "system": "Linux x86_64", "cpu": "AVX512", "device": "cpu", "threads": 1,
         },
         "created": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip

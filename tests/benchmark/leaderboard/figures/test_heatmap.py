@@ -126,8 +126,17 @@ def test_many_attacks_stand_in_panels_one_below_the_other(encounters):
     assert len({axes.get_position().y0 for axes in many.axes}) == 3
 
 
-def test_the_description_names_the_best_defence(records):
+def test_the_description_gives_the_numbers_of_the_first_defence(records):
     (figure, _) = figures(records)
     said = figure.description.replace("\u00a0", " ")
-    assert "2 defences against badnets, blended" in said
+    assert "2 defences against 2 attacks, in the order of the table" in said
     assert "badnets: ASR 99.0 % before, 12.0 % after sau, 2.0 % of the oracle." in said
+
+
+def test_of_very_many_defences_and_attacks_the_first_are_drawn_and_the_caption_says_so(encounters):
+    records = [run for n in range(35) for run in make_runs(f"defense_{n:02}", "badnets", 1)]
+    records += [run for n in range(14) for run in make_runs("sau", f"attack_{n:02}", 1)]
+    drawn = heatmap.draw(encounters(records), core=True)
+    assert len(panel(drawn)) == 2 + 30
+    assert "30 of 35 defences against 1 attack" in drawn.description
+    assert "1 defence against 12 of 14 attacks" in heatmap.draw(encounters(records), core=False).description

@@ -58,8 +58,10 @@ def test_a_hostile_data_set_is_a_plain_text_in_the_setting(name):
 
 
 def test_a_name_without_end_is_cut():
-    (figure, *_) = figures(make_row("x" * 10_000))
-    assert max(map(len, texts(figure.svg))) < 60
+    for figure in figures([*make_row("x" * 10_000), *make_runs("x" * 10_000, "y" * 10_000)]):
+        assert max(map(len, texts(figure.svg))) < 60
+        assert len(figure.description) < 1000
+        assert float(figure.svg.split('viewBox="')[1].split()[3].rstrip('"')) < 1000
 
 
 def test_rows_that_would_read_alike_get_names_of_their_own():

@@ -15,7 +15,7 @@ from benchmark.registry import BUILT_IN, built_in, find
 from benchmark.store.records import RecordStore
 
 PUBLISHED = Path(__file__).parents[4] / "results"
-TRIGGERS = PUBLISHED.parent / "docs" / "triggers.png"
+TRIGGERS = PUBLISHED / "triggers.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
