@@ -75,10 +75,8 @@ def _grid(encounters: Encounters, attacks: Sequence[str], defenses: Mapping[str,
 
 def _figure(grid: Grid) -> Canvas:
     """The panels, side by side if there is room for the numbers."""
-    left, foot = (
-        name_width([name for name, _ in grid.lines.values()]),
-        0.7 * name_width(list(grid.attacks.values())) + 0.2,
-    )
+    left = name_width([name for name, _ in grid.lines.values()])
+    foot = 0.7 * name_width(list(grid.attacks.values())) + 0.2
     across, down = (WIDTH - left) / len(RATES), LINE * grid.height + ABOVE
     beside = (across - BETWEEN) / len(grid.attacks) >= NARROWEST
     figure = canvas(foot + (down if beside else down * len(RATES)))

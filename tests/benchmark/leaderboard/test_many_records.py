@@ -48,7 +48,6 @@ def used_by(*words, folder) -> Used:
 
 def test_leaderboards_and_page_are_rebuilt_in_15_seconds_and_a_gigabyte(results, tmp_path):
     used = used_by("-m", "benchmark.cli", "leaderboard", "--results", results, folder=tmp_path)
-    print(used)
     assert used.seconds < 15
     assert used.megabytes < 1000
     assert (results / "index.html").stat().st_size > 1e6
@@ -57,7 +56,6 @@ def test_leaderboards_and_page_are_rebuilt_in_15_seconds_and_a_gigabyte(results,
 def test_the_leaderboards_alone_take_half_of_that_and_every_record_is_in_one_of_their_rows(results, tmp_path):
     code = "import sys, pathlib\nfrom benchmark.leaderboard.table import write_leaderboard\n"
     used = used_by("-c", f"{code}write_leaderboard(pathlib.Path(sys.argv[1]))", results, folder=tmp_path)
-    print(used)
     assert used.seconds < 7.5
     assert used.megabytes < 500
     assert counted(results, "unlearning.csv") == counted(results, "backdoor_long.csv") == WANTED // 2
