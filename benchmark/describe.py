@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from benchmark.contracts.plugin import AttackInfo, DefenseInfo, PluginInfo
 from benchmark.store.records import Record
@@ -55,6 +55,12 @@ class Description(BaseModel):
     """Of a defence."""
     updates: int | None = None
     """Optimiser steps of the published experiment, where the plugin can tell."""
+
+    @model_validator(mode="after")
+    def _has_power(self) -> "Description":
+        if (self.kind == "defenses") != (self.power is not None):
+            raise ValueError("a defence, and nothing else, has a power")
+        return self
 
     @property
     def title(self) -> str:

@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -132,7 +133,7 @@ def check_cache(root: Path) -> Findings:
     if left:
         yield Finding(
             "warning", "cache", f"{len(left)} leftovers of killed runs, {_size(sum(map(_bytes_in, left)))}",
-            f"they do no harm; to have the space back: rm -r {root}/*.tmp while nothing runs",
+            f"they do no harm; to have the space back: rm -r {shlex.quote(str(root))}/*.tmp while nothing runs",
         )  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def _wandb() -> Any:
     os.environ |= QUIET
     try:
         return importlib.import_module("wandb")
-    except ImportError as error:
+    except Exception as error:  # its own dependencies fail in many ways
         raise MedsafeError(
             f"wandb cannot be imported ({error}): `pip install wandb`, or leave the option out"
         ) from error
@@ -276,7 +276,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _first_error(log: Path) -> str | None:
     """Of wandb's process, which tells nobody else of a full disk; its log may end anywhere then."""
-    found = re.search(r'"level":"ERROR","msg":"(.*?)"', log.read_text()) if log.exists() else None
+    found = re.search(r'"level":"ERROR","msg":"(.*?)"', log.read_text(errors="replace")) if log.exists() else None
     return found and found[1]
 
 

@@ -1,5 +1,9 @@
 """Commands on what is recorded already: leaderboards, rescoring, publishing."""
 
+from typing import Annotated
+
+import typer
+
 from benchmark.cli.app import OWN, PUBLISHED, Published, Results, app, say
 from benchmark.cli.tables import is_custom, name_of, rebuild, show, write_page_of
 
@@ -25,12 +29,20 @@ def rescore(results: Results = OWN) -> None:
 
 
 @app.command()
-def publish(results: Results = OWN, published: Published = PUBLISHED) -> None:
+def publish(
+    results: Results = OWN,
+    published: Published = PUBLISHED,
+    verified: Annotated[
+        bool, typer.Option("--verified", help="Keep the marks of `medsafe verify`: you have just run it yourself.")
+    ] = False,
+) -> None:
     """Copy the records of this checkout's runs into the published results, and rebuild their leaderboards and page."""
     from benchmark.store.records import RecordStore
+    from benchmark.submission.verification import unmarked
 
     source, target = RecordStore(results), RecordStore(published)
     target.check_writable()
-    copied = [target.write(record) for record in source if not is_custom(record["spec"])]
+    records = (record if verified else unmarked(record) for record in source)
+    copied = [target.write(record) for record in records if not is_custom(record["spec"])]
     rebuild(published)
     say(f"{len(copied)} records published to {published}, failed runs among them; custom rows stay behind")

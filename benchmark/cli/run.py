@@ -60,6 +60,7 @@ def run(
     from benchmark.config import parse_parameters
     from benchmark.isolation.origin import Isolation
     from benchmark.isolation.process import GIGABYTE, Limits
+    from benchmark.isolation.sandbox import private_paths
     from benchmark.plan import Request
     from benchmark.runner import run
     from benchmark.store.artifacts import default_cache
@@ -71,7 +72,10 @@ def run(
         method, profile, dataset, data_root, arch, recipe, scenario, blocks, retrains, preset, parse_parameters(params),
         plugin, groups, original, tuple(allow.replace(",", " ").split()) if allow else None, non_members, device,
         attack, attack_preset, parse_parameters(attack_params), attack_plugin, pool,
-        Isolation(Limits(time_limit, round(memory_limit * GIGABYTE)), sandbox, in_process),
+        Isolation(
+            Limits(time_limit, round(memory_limit * GIGABYTE)), sandbox, in_process,
+            hidden=private_paths(results, published, data_root, dataset),
+        ),
     )  # fmt: skip
     outcomes = []
     with open_tracker(wandb, results) as tracker:

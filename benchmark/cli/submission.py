@@ -50,7 +50,12 @@ def verify(
     ] = None,
     data_root: Annotated[Path | None, path_option("Folder with MedMNIST's files; else they are downloaded.")] = None,
     plugin: Annotated[Path | None, path_option("The code that the submission brings, once you have read it.")] = None,
-    sandbox: Annotated[bool, option("That code sees neither data files, caches, results nor network.")] = False,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox/--no-sandbox", help="Whether that code is kept from data files, caches and network."),
+    ] = True,
+    time_limit: Annotated[float, option("Seconds that one call of that code may take.")] = 3600,
+    memory_limit: Annotated[float, option("Gigabytes of memory that it may take.")] = 16,
     device: Annotated[str, option("auto: the kind of device that is recorded; cpu, cuda or cuda:1.")] = "auto",
     threads: Annotated[int | None, option("CPU threads, in place of the recorded number.")] = None,
     reuse_cache: Annotated[bool, typer.Option("--reuse-cache", help="Trust what this machine has computed.")] = False,
@@ -62,6 +67,8 @@ def verify(
     import secrets
 
     from benchmark.isolation.origin import Isolation
+    from benchmark.isolation.process import GIGABYTE, Limits
+    from benchmark.isolation.sandbox import private_paths
     from benchmark.plan import Request
     from benchmark.store.artifacts import default_cache
     from benchmark.submission.contents import read_submission
@@ -71,7 +78,9 @@ def verify(
     if runs < 1 or (threads is not None and threads < 1):
         raise MedsafeError("--runs and --threads take at least 1")
     drawn = secrets.randbelow(10**6) if seed is None else seed
-    base = Request("", data_root=data_root, plugin=plugin, device=device, isolation=Isolation(sandbox=sandbox))
+    limits = Limits(time_limit, round(memory_limit * GIGABYTE))
+    isolation = Isolation(limits, sandbox and plugin is not None, hidden=private_paths(data_root, submission))
+    base = Request("", data_root=data_root, plugin=plugin, device=device, isolation=isolation)
     files, cache = [path.expanduser() for path in dataset or []], default_cache() if reuse_cache else None
     done = 0
     try:

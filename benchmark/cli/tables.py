@@ -57,11 +57,11 @@ def write_page_of(results: Path, tables: "Leaderboards") -> None:
     from benchmark.leaderboard.figures import figures, left_out
     from benchmark.leaderboard.page.build import write_page
 
-    with _aside() as pool:
-        cards = pool.submit(_cards)
-        drawn = figures(tables.records, tables.unlearning)
-        page = write_page(results, cards.result(), drawn, left_out(tables.records))
-    say(f"page: {page}")
+    pool = _aside()
+    cards = pool.submit(_cards)
+    pool.shutdown(wait=False)  # it ends with its task
+    drawn = figures(tables.records, tables.unlearning)
+    say(f"page: {write_page(results, cards.result(), drawn, left_out(tables.records))}")
 
 
 def _aside() -> "Executor":

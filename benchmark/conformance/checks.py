@@ -61,7 +61,7 @@ def presets_construct(trials: Trials) -> str:
 
 
 def names_no_device(trials: Trials) -> None:
-    """Its code neither calls `.cuda()` nor names "cuda": images, labels and model come on the device they stay on."""
+    """Its code neither calls `.cuda()` nor puts anything on "cuda": what it gets is on the device it stays on."""
     for cls in filter(dataclasses.is_dataclass, trials.plugin.cls.__mro__):
         file = Path(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
         if file.suffix == ".py" and file.is_file():
@@ -147,6 +147,8 @@ def gives_the_same_bits_again(trials: Trials) -> None:
     """A second call from equal tasks and seeds gives equal weights: else no result can be checked by anybody."""
     if trials.again.error is not None:
         raise Failed(f"the second call {_said(trials.again.error)}")
+    if trials.again.result is trials.first.result:
+        raise Failed("returns the very model of an earlier call: it must compute anew")
     different = _difference(trials.model, check_module(trials.again.result))
     if different:
         raise Failed(f"{different} in a second call: draw from task.generator, or seed your own generator from it")
@@ -177,6 +179,8 @@ def works_on_a_gpu(trials: Trials) -> str | None:
     """The same task on a GPU, where there is one."""
     if not torch.cuda.is_available():
         raise Skipped("no GPU here: checked on the CPU alone")
+    if isinstance(trials.on_gpu.error, Unsupported | Diverged):
+        raise Doubtful(_said(trials.on_gpu.error))
     return _copes(trials.on_gpu)
 
 
@@ -213,14 +217,18 @@ def _difference(model: nn.Module, other: nn.Module) -> str:
 
 
 def _device_words(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, words) of each call of `.cuda()` and each literal "cuda" that is not merely compared with."""
-    compared = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in ast.walk(node)}
+    """(line, words) of each call of `.cuda()`, and each that puts something on "cuda"."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(attr="cuda")):
                 yield node.lineno, "calls .cuda()"
-            case ast.Constant(value=str(text)) if re.fullmatch(r"cuda(:\d+)?", text) and id(node) not in compared:
-                yield node.lineno, f'names "{text}"'
+            case ast.Call(func=function, args=places, keywords=named):
+                moves = isinstance(function, ast.Attribute) and function.attr in ("to", "device")
+                values = [*(places if moves else []), *(each.value for each in named if each.arg == "device")]
+                for value in values:
+                    text = value.value if isinstance(value, ast.Constant) else None
+                    if isinstance(text, str) and re.match(r"cuda\b", text):
+                        yield node.lineno, f'names "{text}"'
 
 
 @dataclass(frozen=True)

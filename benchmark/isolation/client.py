@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark.api import Diverged, PluginInfo, Unsupported
 from benchmark.checks import BrokenMethod
+from benchmark.config import canonical_json
 from benchmark.contracts.insertion import Insertion, rebuild
 from benchmark.describe import Description, describe
 from benchmark.errors import MedsafeError, unknown
@@ -27,7 +28,7 @@ from benchmark.isolation.origin import Isolation, Origin
 from benchmark.registry import BUILT_IN, WORDS, Plugin, built_in, find, in_file, installed, taken
 
 MOST_GROWTH = 4
-"""Inserted layers may have so many times the weights of the model itself."""
+"""With inserted layers a model may have so many times its weights, and so many times its largest output."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,10 @@ class IsolatedPlugin:
             self.origin, self.info.kind, self.info.name, preset, tuple(parameters.items()),
             sizes if preset == "scaled" else None,
         )  # fmt: skip
+        try:
+            canonical_json(values)
+        except ValueError as error:
+            raise MedsafeError(f"{self.info.name}: {error}") from error
         return IsolatedMethod(self.origin, self.info.kind, self.info.name, values)
 
     def values(self, method: IsolatedMethod) -> dict[str, Any]:
@@ -130,10 +135,17 @@ def look_up(kind: str, name: str, file: Path | None, isolation: Isolation) -> An
         raise problem
     if name in installed(kind):
         origin = Origin(isolation, point=installed(kind)[name])
-        return IsolatedPlugin(origin, origin.descriptions(kind, name)[0])
+        return IsolatedPlugin(origin, _only(origin.descriptions(kind, name), kind, name))
     if name not in built_in(kind):
         raise unknown(WORDS[kind], name, [*built_in(kind), *installed(kind), *theirs])
     return find(kind, name)
+
+
+def _only(found: list[Description], kind: str, name: str) -> Description:
+    """The description that was asked for: a stranger's process may send another."""
+    if len(found) != 1 or (found[0].kind, found[0].name) != (kind, name):
+        raise MedsafeError(f"plugin '{name}' is unavailable: it describes itself as something else")
+    return found[0]
 
 
 def kind_of(
@@ -209,17 +221,28 @@ def _raise_outcome(answer: Answer) -> None:
 
 def _rebuilt(handout: Handout, insertions: list[Insertion]) -> nn.Module:
     """A fresh model with the declared layers; first without memory, for their sizes come from a stranger."""
-    plain = handout.network.build(handout.device, 0)
     try:
         with torch.device("meta"):
             shapes = rebuild(handout.network.build(torch.device("meta"), 0), insertions)
-        size, most = _weights(shapes), MOST_GROWTH * _weights(plain)
-        if size > most:
-            raise BrokenMethod(f"inserted layers with {size} weights in all: at most {most} are allowed")
-        return rebuild(plain, insertions)
+            images = torch.empty((2, *next(iter(handout.shares.values())).images.shape[1:]))
+            bare = handout.network.build(torch.device("meta"), 0)
+            sizes = [(_weights(each), _largest_output(each, images)) for each in (shapes, bare)]
+        for what, size, allowed in zip(("weights", "values in one output"), *sizes, strict=True):
+            if size > MOST_GROWTH * allowed:
+                raise BrokenMethod(f"inserted layers with {size} {what}: at most {MOST_GROWTH * allowed} are allowed")
+        return rebuild(handout.network.build(handout.device, 0), insertions)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise BrokenMethod(f"inserted layers that cannot be built: {error}") from error
 
 
 def _weights(model: nn.Module) -> int:
     return sum(tensor.numel() for tensor in model.state_dict().values())
+
+
+def _largest_output(model: nn.Module, images: Tensor) -> int:
+    """Values in the largest output of any of its modules."""
+    sizes: list[int] = []
+    for module in model.modules():
+        module.register_forward_hook(lambda _, __, output: sizes.append(output.numel()))
+    model.eval()(images)
+    return max(sizes)

@@ -9,7 +9,7 @@ import os
 import stat
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
@@ -73,7 +73,7 @@ class Inserted(Message):
     """A declared insertion of layers that are allowed."""
 
     before: Annotated[str, Field(max_length=1000)]
-    layers: Annotated[list[tuple[str, dict[str, Argument]]], Field(max_length=100)]
+    layers: Annotated[list[tuple[str, dict[str, Argument]]], Field(max_length=16)]
 
     def plain(self) -> Insertion:
         """As `benchmark.contracts.insertion` takes it.
@@ -95,7 +95,7 @@ class Answer(Message):
     descriptions: list[Description] = []
     hyperparameters: dict[str, JsonValue] = {}
     cost: Cost | None = None
-    insertions: Annotated[list[Inserted], Field(max_length=100)] = []
+    insertions: Annotated[list[Inserted], Field(max_length=16)] = []
 
 
 def write_handout(folder: Path, handout: Handout) -> None:
@@ -106,6 +106,7 @@ def write_handout(folder: Path, handout: Handout) -> None:
     save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / TENSORS)
     parts = {
         "kind": handout.kind, "seeds": {name: share.seed for name, share in handout.shares.items()},
+        "channels_last": [name for name, share in handout.shares.items() if is_channels_last(share.images)],
         "augmentation": handout.augmentation, "network": asdict(handout.network), "model_seed": handout.model_seed,
         "draw_seed": handout.draw_seed, "recipe": asdict(handout.recipe), "selects_epoch": handout.selects_epoch,
         "insertion_point": handout.insertion_point, "insertions": handout.insertions,
@@ -117,6 +118,8 @@ def read_handout(folder: Path, device: torch.device) -> Handout:
     """The same handout again; the suite's own file, so that nothing is checked."""
     parts = json.loads((folder / PARTS).read_text())
     tensors = load_file(folder / TENSORS, str(device))
+    for name in parts.pop("channels_last"):  # kernels, and so bits, depend on it
+        tensors[f"{name}.images"] = tensors[f"{name}.images"].contiguous(memory_format=torch.channels_last)
     shares = {
         name: Share(tensors[f"{name}.images"], tensors[f"{name}.labels"], seed)
         for name, seed in parts.pop("seeds").items()
@@ -183,6 +186,6 @@ def read_regular(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
-def plain_json(value: Any) -> Any:
-    """Tuples as lists: what a value is once it has crossed."""
-    return json.loads(json.dumps(value))
+def is_channels_last(images: Tensor) -> bool:
+    """Whether images lie in memory pixel by pixel, and not channel by channel."""
+    return not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,8 @@ class Isolation:
     sandbox: bool = False
     in_process: bool = False
     """Not at all: for a debugger."""
+    hidden: tuple[Path, ...] = ()
+    """Data, caches and results: what the sandbox covers where they lie among what it shows."""
 
     @property
     def name(self) -> str:
@@ -104,12 +107,15 @@ class Origin:
     @contextmanager
     def exchange(self) -> Iterator[Path]:
         """A folder of its own, with the file in it."""
-        with tempfile.TemporaryDirectory(prefix="medsafe-", ignore_cleanup_errors=True) as name:
-            folder = Path(name).resolve()
+        folder = Path(tempfile.mkdtemp(prefix="medsafe-")).resolve()
+        try:
             (folder / "home").mkdir()
             if self.path is not None:
-                (folder / self.path.name).write_bytes(self.content)
+                self._copy(folder).parent.mkdir()
+                self._copy(folder).write_bytes(self.content)
             yield folder
+        finally:  # a stranger's folders may be too deep for Python, and its links lead elsewhere
+            subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stderr=subprocess.DEVNULL)  # noqa: S603, S607
 
     def send(self, folder: Path, order: Mapping[str, Any]) -> Answer:
         """Run the plugin's process on what lies in the folder.
@@ -121,20 +127,24 @@ class Origin:
         """
         limits = self.isolation.limits
         whole = Order(
-            **order, file=str(folder / self.path.name) if self.path else None,
+            **order, file=str(self._copy(folder)) if self.path else None,
             entry=self.point.value if self.point else None, threads=torch.get_num_threads(),
             file_bytes=limits.file_bytes, memory_bytes=limits.memory_bytes,
         )  # fmt: skip
         (folder / ORDER).write_text(whole.model_dump_json())
         command = [sys.executable, "-P", "-m", "benchmark.isolation.worker", str(folder)]
         if self.isolation.sandbox:
-            command = walled(command, folder, self._modules, gpu=whole.device != "cpu")
+            hidden = self.isolation.hidden
+            command = walled(command, folder, self._modules, hidden, gpu=whole.device != "cpu")
         supervise(command, folder, _environment(folder), limits, _printer(self._shown))
         answer = read_answer(folder)
         if answer.outcome == "refused":
-            reason = answer.reason.replace(str(folder / self.path.name), str(self.path)) if self.path else answer.reason
+            reason = answer.reason.replace(str(self._copy(folder)), str(self.path)) if self.path else answer.reason
             raise MedsafeError(" ".join(reason.split()))
         return answer
+
+    def _copy(self, folder: Path) -> Path:
+        return folder / "plugin" / (self.path.name if self.path else "")
 
     @property
     def _shown(self) -> str:

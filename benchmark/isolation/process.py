@@ -1,13 +1,14 @@
 """A process under watch: wall time, memory and output have limits, and nothing that it started outlives it."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,11 @@ GIGABYTE = 10**9
 POLL = 0.05
 """Seconds between two looks at a process: memory can be taken at some gigabytes a second."""
 MOST_LINE = 2000
+MOST_ENTRIES = 1000
+MOST_ROUNDS = 100
+"""Times that strays are killed: they may start new ones meanwhile."""
+PR_SET_CHILD_SUBREAPER = 36
+"""Of prctl(2)."""
 MARK = "MEDSAFE_WORKER"
 """Environment variable by which every descendant is found again, whatever group or session it moved to."""
 
@@ -58,16 +64,16 @@ def supervise(
         TimedOut: it ran too long, and was killed.
         BrokenMethod: it took too much memory, printed too much, or ended with a code or a signal.
     """
-    mark = uuid.uuid4().hex
+    mark, before = uuid.uuid4().hex, _adopt()
     process = subprocess.Popen(  # noqa: S603 - the command is the suite's own
         command, env={**environment, MARK: mark}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True, cwd=folder,
     )  # fmt: skip
     printed = _Printed(process.stdout, limits.output_bytes, on_line)
     try:
-        _watch(process, limits, printed)
+        _watch(process, before, folder, limits, printed)
     finally:
-        _kill(process, mark)
+        _kill(process, before, mark)
         printed.close()
     if printed.too_much:
         raise BrokenMethod(f"printed more than {limits.output_bytes / 1e6:g} MB")
@@ -75,34 +81,74 @@ def supervise(
         raise BrokenMethod(_ending(process.returncode))
 
 
-def _watch(process: "subprocess.Popen[bytes]", limits: Limits, printed: "_Printed") -> None:
+def _watch(
+    process: "subprocess.Popen[bytes]", before: set[int], folder: Path, limits: Limits, printed: "_Printed"
+) -> None:
     """Return when the process has ended, or printed too much."""
     deadline = time.monotonic() + limits.seconds
     while process.poll() is None and not printed.too_much:
         if time.monotonic() > deadline:
             raise TimedOut(f"ran longer than {limits.seconds:g} s")
-        if _memory(process.pid) > limits.memory_bytes:
+        if _memory(before) > limits.memory_bytes:
             raise BrokenMethod(f"used more than {limits.memory_bytes / GIGABYTE:.3g} GB of memory")
+        if _size(folder) > limits.file_bytes:
+            raise BrokenMethod(f"wrote more than {limits.file_bytes / GIGABYTE:.3g} GB of files")
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(POLL)
 
 
-def _memory(pid: int) -> int:
-    """Resident bytes of a process and its descendants."""
-    total = 0
+def _adopt() -> set[int]:
+    """Have orphaned descendants become this process's children (on Linux); returns the children that it has already."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return {child.pid for child in psutil.Process().children()}
+
+
+def _family(before: set[int]) -> Iterator[psutil.Process]:
+    """The process, its descendants, and those of them that had left it: all that came after `before`."""
     with contextlib.suppress(psutil.Error):
-        root = psutil.Process(pid)
-        for each in (root, *root.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                total += each.memory_info().rss
+        for child in psutil.Process().children():
+            if child.pid not in before:
+                yield child
+                with contextlib.suppress(psutil.Error):
+                    yield from child.children(recursive=True)
+
+
+def _memory(before: set[int]) -> int:
+    """Resident bytes of the whole family."""
+    total = 0
+    for each in _family(before):
+        with contextlib.suppress(psutil.Error):
+            total += each.memory_info().rss
     return total
 
 
-def _kill(process: "subprocess.Popen[bytes]", mark: str) -> None:
-    """End the process group, and whoever left it."""
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder; of the first thousand entries, which take no time."""
+    total, waiting, left = 0, [folder], MOST_ENTRIES
+    while waiting and left > 0:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                left -= 1
+                with contextlib.suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_size
+                    waiting += [Path(entry.path)] if entry.is_dir(follow_symlinks=False) else []
+    return total
+
+
+def _kill(process: "subprocess.Popen[bytes]", before: set[int], mark: str) -> None:
+    """End the process group, and whoever left it, until nobody is left."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for _ in range(MOST_ROUNDS):
+        strays = list(_family(before))
+        if not strays:
+            break
+        for each in strays:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+        psutil.wait_procs(strays, timeout=1)
     for each in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if each.environ().get(MARK) == mark:

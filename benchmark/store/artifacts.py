@@ -101,7 +101,7 @@ class ArtifactStore:
         return [folder for folder in sorted(self.root.glob(f"*{LEFTOVER}")) if self._is_idle(folder)]
 
     def clear(self) -> None:
-        """Remove every artifact and leftover but those that a process is working on at this moment."""
+        """Remove every artifact and leftover but those that are being written; a run that uses them will miss them."""
         for folder in self.root.iterdir():
             if folder.name != "locks":
                 with contextlib.suppress(Timeout), self._lock(folder).acquire(timeout=0):

@@ -60,9 +60,9 @@ def _description(comparison: Comparison, methods: list[Row]) -> str:
     known = [(row.measured("avg_gap"), null) for row in methods if (null := _null(row)) is not None]
     above = sum(gap.low > null.mean for gap, null in known)
     chance = f" The null, the gap between two Retrains, is {known[0][1].mean:.1f}; " if known else ""
-    chance += f"{above} of {len(known)} intervals lie above it." if known else ""
+    chance += f"{above} of {len(known)} intervals lie above their own." if known else ""
     return (
         f"Avg. Gap of {comparison.count(methods)} in the order of the table, with 95 % t-intervals over blocks: from "
         f"{first.name} with {first.percent('avg_gap'):.1f} points to {last.name} with {last.percent('avg_gap'):.1f}."
-        f"{chance}"
+        f"{chance} Hollow: not the published hyper-parameters."
     )

@@ -153,7 +153,7 @@ def _description(grid: Grid, numbers: str) -> str:
     examples = [_example(grid, attack) for attack, duel in duels.items() if not duel.failed]
     return (
         "ASR, and what recovery accuracy and ACC lost against the oracle, in percent: mean over blocks. "
-        f"{numbers}, in the order of the table; a dash is a block that failed.{hatched}"
+        f"{numbers}, in the order of the table; a dash is a block that failed, an empty cell was not run.{hatched}"
         f"{''.join(examples[:MOST_EXAMPLES])}"
     )
 

@@ -47,7 +47,7 @@ def draw(comparison: Comparison) -> Drawing | None:
     false = _mean_rates(comparison.fullest.group, "fpr")
     if false is None:
         return None
-    curves = _curves(comparison, len(false))
+    curves = _curves(comparison, false)
     foot = key_height([curve.name for curve in curves])
     figure = canvas(5 + foot)
     upper = panel(figure, left=0.62, right=0.15, top=0.12, bottom=foot + 2.45)
@@ -61,17 +61,18 @@ def draw(comparison: Comparison) -> Drawing | None:
     return Drawing("Membership ROC", _description(false, curves), figure)
 
 
-def _curves(comparison: Comparison, points: int) -> list[Curve]:
+def _curves(comparison: Comparison, false: Floats) -> list[Curve]:
     """Those of the references, and of every method that was judged at the same rates."""
     group = comparison.fullest.group
     found = [
         ("Retrain", _mean_rates(group, "retrain"), {"color": INK, "linewidth": 2.2}),
         ("Original", _mean_rates(group, "original"), {"color": INK, "linewidth": 1.4, "linestyle": DASHED}),
     ]
-    for place, row in enumerate(comparison.methods()):
+    alike = [row for row in comparison.methods() if np.array_equal(_mean_rates(row.group, "fpr"), false)]  # type: ignore[arg-type]
+    for place, row in enumerate(alike):
         look = {**row.look.line, "markevery": (place % MARK_EVERY, MARK_EVERY)}
         found.append((row.name, _mean_rates(row.group, "model"), look))
-    return [Curve(name, rates, look) for name, rates, look in found if rates is not None and len(rates) == points]
+    return [Curve(name, rates, look) for name, rates, look in found if rates is not None]
 
 
 def _mean_rates(group: Group, name: str) -> Floats | None:
@@ -100,8 +101,9 @@ def _description(false: Floats, curves: Sequence[Curve]) -> str:
     ends = f"; methods from {_at(ordered[0], place)} to {_at(ordered[-1], place)}" if ordered else ""
     return (
         "True-positive against false-positive rate of the loss attack, forgotten images as members and held-out images "
-        "as non-members, mean over blocks; dotted: blind guessing. Above it forgotten images still look trained on, "
-        f"below it they were forgotten too much; the aim is Retrain. At {false[place]:.1f} % false positives: "
+        "as non-members, mean over blocks; dotted: blind guessing; no rate of 0 has a place on these axes. Above "
+        "Retrain's curve forgotten images still look trained on, below it they were forgotten too much; chance alone "
+        f"moves a curve by a few points. At {false[place]:.1f} % false positives: "
         f"{_at(retrain, place)}, {_at(original, place)}{ends}."
     )
 

@@ -19,6 +19,8 @@ from benchmark.store.records import Record
 
 IDENTITY = ["method", "preset", "version", "hyperparameters"]
 """The columns of `unlearning.csv` that tell the rows of a setting apart."""
+PLAIN = ("ranked", "reference")
+"""Standings that need no word beside the name."""
 MOST_ROWS = 16
 """Methods that one figure shows."""
 
@@ -61,8 +63,8 @@ class Comparison:
 
     @cached_property
     def fullest(self) -> Row:
-        """The row with most blocks: the scores of Originals and Retrains are taken from it."""
-        return max(self.rows, key=lambda row: len(row.group.scored))
+        """The row that the scores of Originals and Retrains come from: with most blocks, a ranked one if any is."""
+        return max(self.rows, key=lambda row: (row.cells["standing"] == "ranked", len(row.group.scored)))
 
     def original(self, metric: str) -> Measured:
         """Of the Originals; not a number where the samples do not resolve it."""
@@ -77,8 +79,10 @@ class Comparison:
         return Measured.of(self.fullest.cells[column], *interval(by_block))
 
     def count(self, shown: Collection[Row]) -> str:
-        """How many methods a figure shows, in words."""
-        return counted(len(shown), len(self._competitors), "method")
+        """How many methods a figure shows, and how many of them are ranked, in words."""
+        ranked = sum(row.cells["standing"] == "ranked" for row in shown)
+        unranked = "" if ranked == len(shown) else f" ({ranked} ranked)"
+        return counted(len(shown), len(self._competitors), "method") + unranked
 
     @cached_property
     def _competitors(self) -> list[Row]:
@@ -114,7 +118,8 @@ def _comparison(groups: Sequence[Group], table: pd.DataFrame, pairs: Mapping[str
     by_identity = {_identity(group): group for group in groups}
     cells = [row for row in table.to_dict("records") if tuple(row[name] for name in IDENTITY) in by_identity]
     ordered = [by_identity[tuple(row[name] for name in IDENTITY)] for row in cells]
-    names = row_names([group.spec["method"] for group in ordered])
+    named_rows = zip(row_names([group.spec["method"] for group in ordered]), cells, strict=True)
+    names = [name if row["standing"] in PLAIN else f"{name}, {row['standing']}" for name, row in named_rows]
     looks = [_look(group, pairs) for group in ordered]
     return Comparison([Row(*parts) for parts in zip(ordered, cells, names, looks, strict=True)])
 
@@ -122,7 +127,7 @@ def _comparison(groups: Sequence[Group], table: pd.DataFrame, pairs: Mapping[str
 def _look(group: Group, pairs: Mapping[str, tuple[str, str]]) -> Look:
     if group.method in REFERENCES:
         return REFERENCE
-    return Look(*pairs[group.method], filled=group.spec["method"]["preset"] == "published")
+    return Look(*pairs[group.method], filled=group.spec["method"]["preset"].startswith("published"))
 
 
 def _identity(group: Group) -> tuple[str, ...]:

@@ -77,9 +77,23 @@ HOSTILE = {
     ),
     "inserts a layer of many gigabytes": (
         FORGED.format(act="(folder / 'answer.json').write_text('%s')" % (ANSWER % (
-            '[{"before": "network.0", "layers": [["Linear", {"in_features": 1000000, "out_features": 1000000}]]}]'
+            '[{"before": "network.0", "layers": [["Linear", {"in_features": 28, "out_features": 1000000000}]]}]'
         ))),
-        Limits(), "error", "at most",
+        Limits(), "error", "inserted layers",
+    ),
+    "inserts a layer whose output fills the memory": (
+        FORGED.format(act="(folder / 'answer.json').write_text('%s')" % (ANSWER % (
+            '[{"before": "network.0", "layers": '
+            '[["Conv2d", {"in_channels": 3, "out_channels": 3, "kernel_size": 1, "padding": 3000}]]}]'
+        ))),
+        Limits(), "error", "values in one output",
+    ),
+    "leaves a folder too deep to be removed": (
+        "for _ in range(3000): os.mkdir('deep'); os.chdir('deep')\nos._exit(0)", Limits(), "error", "without an answer",
+    ),
+    "fills the disk": (
+        "for n in range(100): Path(str(n)).write_bytes(bytes(10**7))\ntime.sleep(60)",
+        Limits(file_bytes=10**8), "error", "wrote more than 0.1 GB of files",
     ),
     "inserts what is not allowed": (
         FORGED.format(act="(folder / 'answer.json').write_text('%s')" % (ANSWER % (
@@ -108,6 +122,7 @@ def test_a_hostile_plugin_ends_in_its_status_and_the_other_rows_stay(suite, stra
 @pytest.mark.slow
 def test_what_a_plugin_leaves_running_is_killed(suite, stranger, tmp_path):
     body = """
+subprocess.Popen(["sleep", "604"], env={}, start_new_session=True)  # nothing marks it as ours
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
@@ -121,6 +136,7 @@ return model
     pid = int((tmp_path / "medsafe_test_pid").read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     assert MARK not in os.environ
+    assert not [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", "604"]]
 
 
 @pytest.mark.slow
@@ -199,6 +215,7 @@ for place in ({dataset!r}, {cache!r}, {results!r}, {home!r}, {repository!r}):
     if Path(place).exists() and any(Path(place).iterdir() if Path(place).is_dir() else [1]):
         raise RuntimeError(f"{{place}} can be seen: {{sorted(Path(place).iterdir())}}")
 for file in Path(benchmark.data.__file__).parent.glob("*.npz"):
+    subprocess.run(["umount", file], capture_output=True)  # as root it must not come off either
     try:
         content = file.read_bytes()
     except OSError:

@@ -76,7 +76,10 @@ function besides(shown, value, text) {
     found.push(element("span", { class: "interval" }, ` ± ${percent(Number(high) - Number(text))}`));
   }
   const verdict = shown.verdict ? value(shown.verdict) : "";
-  if (verdict !== "") found.push(element("span", { class: "mark", title: verdict }, ` ${MARKS[verdict] ?? verdict}`));
+  if (verdict !== "") {
+    const mark = element("span", { class: "mark", title: verdict, "aria-hidden": "true" }, ` ${MARKS[verdict] ?? verdict}`);
+    found.push(mark, element("span", { class: "spoken" }, ` ${verdict}`));
+  }
   return found;
 }
 

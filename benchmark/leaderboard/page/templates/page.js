@@ -29,9 +29,18 @@ function moveBetweenTabs(event) {
   next.click();
 }
 
+/** What follows the # of the address; names need not be ASCII. */
+function decodedHash() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
 /** Show what the address names: a tab, a card within one, or the first tab. */
 function follow() {
-  const target = document.getElementById(location.hash.slice(1)) ?? panelOf(tabs[0]);
+  const target = document.getElementById(decodedHash()) ?? panelOf(tabs[0]);
   const panel = target.closest("[role=tabpanel]");
   if (!panel) return;
   select(tabs.find((tab) => panelOf(tab) === panel));

@@ -41,10 +41,11 @@ class Rows {
     );
   }
 
-  /** Rows by a column; those without a value come last in either direction. */
-  sorted(rows, { column, direction }) {
+  /** Rows by a column, or by how far they are from the target; those without a value come last in either direction. */
+  sorted(rows, { column, direction, distance }) {
     const sign = direction === "ascending" ? 1 : -1;
-    const valued = rows.map((row) => ({ row, text: this.value(row, column) }));
+    const textOf = (row) => (distance ? this.value(row, distance).replace(/^-/, "") : this.value(row, column));
+    const valued = rows.map((row) => ({ row, text: textOf(row) }));
     const areNumbers = valued.every(({ text }) => text === "" || isNumber(text));
     const compare = areNumbers ? (one, other) => Number(one) - Number(other) : COLLATOR.compare;
     valued.sort((one, other) => (one.text === "") - (other.text === "") || sign * compare(one.text, other.text));
@@ -62,13 +63,14 @@ class Rows {
     return groups;
   }
 
-  /** The row of a group with most blocks, of those that have a value in one of these columns. */
+  /** The row of a group with most blocks, a ranked one if there is any, of those that have a value in one of these columns. */
   fullest(key, names) {
     const known = this.groups.get(key).filter((row) => names.some((name) => this.value(row, name) !== ""));
-    return known.reduce((best, row) => (best && this.blocks(best) >= this.blocks(row) ? best : row), null);
+    return known.reduce((best, row) => (best && this.weight(best) >= this.weight(row) ? best : row), null);
   }
 
-  blocks(row) {
-    return Number(this.value(row, "blocks"));
+  /** Its blocks; those of a ranked row count above all others. */
+  weight(row) {
+    return Number(this.value(row, "blocks")) + (this.value(row, "standing") === "ranked" ? 1e6 : 0);
   }
 }

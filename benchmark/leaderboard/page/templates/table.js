@@ -71,7 +71,8 @@ class Leaderboard {
     const first = this.columns.get(column).aim === "higher" ? "descending" : "ascending";
     const other = first === "ascending" ? "descending" : "ascending";
     const now = this.sorting?.column === column ? this.sorting.direction : null;
-    this.sorting = now === other ? null : { column, direction: now === first ? other : first };
+    const distance = this.columns.get(column).aim === "retrain" && this.shown.find((each) => each.column === column).gap;
+    this.sorting = now === other ? null : { column, direction: now === first ? other : first, distance };
     this.markSorting();
     this.draw(this.portion);
   }
@@ -142,7 +143,7 @@ class Leaderboard {
     const parts = [`${found} of ${this.rows.all.length} rows${where}`];
     const sorted = this.shown.find(({ column }) => column === this.sorting?.column);
     const within = this.isGrouped ? " within each" : "";
-    if (sorted) parts.push(`sorted by ${sorted.title}, ${this.sorting.direction}${within}`);
+    if (sorted) parts.push(`sorted by ${this.sorting.distance ? "distance in " : ""}${sorted.title}, ${this.sorting.direction}${within}`);
     if (!this.isGrouped) parts.push("rows of different settings do not compete");
     if (found > limit) parts.push(`the first ${limit} are shown`);
     this.status.textContent = `${parts.join("; ")}.`;
