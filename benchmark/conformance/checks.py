@@ -225,8 +225,8 @@ def _device_words(tree: ast.AST) -> Iterator[tuple[int, str]]:
             case ast.Call(func=function, args=places, keywords=named):
                 moves = isinstance(function, ast.Attribute) and function.attr in ("to", "device")
                 values = [*(places if moves else []), *(each.value for each in named if each.arg == "device")]
-                for value in values:
-                    text = value.value if isinstance(value, ast.Constant) else None
+                for part in (part for value in values for part in ast.walk(value)):
+                    text = part.value if isinstance(part, ast.Constant) else None
                     if isinstance(text, str) and re.match(r"cuda\b", text):
                         yield node.lineno, f'names "{text}"'
 

@@ -186,6 +186,6 @@ def _harmless(cell: object) -> object:
 
 
 def _starts_a_formula(text: str) -> bool:
-    """Whether the first sign that is seen starts a formula, be it in small or in full-width form."""
-    first = next((sign for sign in text if unicodedata.category(sign) not in UNSEEN), "")
+    """Whether the first sign that is seen starts a formula, be it in small or in full-width form, or within quotes."""
+    first = next((sign for sign in text if sign != '"' and unicodedata.category(sign) not in UNSEEN), "")
     return unicodedata.normalize("NFKC", first).startswith(FORMULA_STARTS)

@@ -17,7 +17,7 @@ FORMULAS = [
     '=HYPERLINK("http://a.example","click")', "=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(1+1)", "\t=1", "\r=1", "\n=1",
     " =1", "\u00a0=1", "\ufeff=1", "\u200b=1", "\u202e=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20SUM(1)", "\ufe661",
     " \t\uff1d1", "\x00=1",
-    "a;=1", "a; =1", "a;\t=1", 'a";=1', 'a",=1', "a\n=1", "\x1b[31m=1",
+    "a;=1", "a; =1", "a;\t=1", 'a";=1', 'a;"=1', 'a",=1', "a\n=1", "\x1b[31m=1",
 ]  # fmt: skip
 MARKUP = ["</script><script>alert(1)</script>", '"', '""', "a,b", "[bold]b", "two\nlines", "a\r\nb", "'", "a\x85b", ""]
 ORDINARY = ["lr=0.1", "a; b", "0.5-1", "x@y", "5 ≥ 4", "nan", "NA", "中文", "می‌خواهم", "👩\u200d🔬", "1+"]

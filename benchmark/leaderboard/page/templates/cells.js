@@ -77,8 +77,8 @@ function besides(shown, value, text) {
   }
   const verdict = shown.verdict ? value(shown.verdict) : "";
   if (verdict !== "") {
-    const mark = element("span", { class: "mark", title: verdict, "aria-hidden": "true" }, ` ${MARKS[verdict] ?? verdict}`);
-    found.push(mark, element("span", { class: "spoken" }, ` ${verdict}`));
+    const spoken = { class: "mark", title: verdict, role: "img", "aria-label": verdict };
+    found.push(element("span", spoken, ` ${MARKS[verdict] ?? verdict}`));
   }
   return found;
 }
