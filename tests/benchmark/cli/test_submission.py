@@ -48,10 +48,11 @@ def test_verify_computes_it_again_and_marks_the_row(submitted, medsafe, tiny_npz
     assert pd.read_csv(FOLDER / "leaderboards" / "unlearning.csv")["verified"].item() == 1
 
 
-def test_verified_records_keep_their_marks_when_they_are_published(submitted, medsafe, tiny_npz):
+@pytest.mark.parametrize(("words", "marks"), [((), 0), (("--verified",), 1)], ids=["unseen", "vouched for"])
+def test_marks_are_published_only_by_who_says_that_they_are_his(submitted, medsafe, tiny_npz, words, marks):
     medsafe("verify", FOLDER, "--dataset", tiny_npz)
-    medsafe("publish", "--results", FOLDER, "--published", "published")
-    assert pd.read_csv("published/leaderboards/unlearning.csv")["verified"].item() == 1
+    medsafe("publish", "--results", FOLDER, "--published", "published", *words)
+    assert pd.read_csv("published/leaderboards/unlearning.csv")["verified"].item() == marks
 
 
 def test_a_new_seed_is_drawn_where_none_is_given_and_it_is_said(submitted, medsafe, tiny_npz):

@@ -84,6 +84,11 @@ def make_record(method="finetune", block=0, *, status="ok", reason=None, retrain
                 "original": scores(f"the original/{block}"),
                 "retrain": [scores(f"a retrain/{block}/{k}") for k in range(retrains)],
             },
+            "curves": {
+                "roc": {
+                    "fpr": [0.5, 1.0], "model": [0.6, 1.0], "original": [0.7, 1.0], "retrain": [[0.5, 1.0]] * retrains,
+                },
+            },
         }  # fmt: skip
     for path, value in changes.items():
         *folders, name = path.split("__")

@@ -183,7 +183,10 @@ def test_no_rate_is_shown_below_what_the_sample_resolves(comparison):
 
 
 def test_old_records_without_curves_have_every_figure_but_the_roc():
-    assert [figure.title for figure in figures(whole_setting())] == [
+    records = whole_setting()
+    for record in records:
+        del record["curves"]
+    assert [figure.title for figure in figures(records)] == [
         "Forgetting against test accuracy", "Gaps to Retrain and their null", "Cost against the gap to Retrain",
     ]  # fmt: skip
 
