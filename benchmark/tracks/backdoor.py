@@ -15,7 +15,7 @@ from benchmark.handout import Handout
 from benchmark.models import insertion_point
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
-from benchmark.tracks.calls import made_by
+from benchmark.tracks.calls import kept_apart, made_by
 from benchmark.tracks.models import Workbench
 from benchmark.tracks.poisoning import Attack, AttackedBlock, AttackFailed, prepare, training_handout
 from benchmark.tracks.scoring import declarations
@@ -74,7 +74,7 @@ class BackdoorTrack:
             )
             return made_by(bench, self.defense, handout, derive_seed(number, "method", "global"))
 
-        key = bench.common_key(bench.splits.validation) | {
+        key = bench.common_key(bench.splits.validation) | kept_apart(self.defense) | {
             "kind": "defended", "method": asdict(spec.method), "block": number, "clean": hash_rows(clean_images),
             "backdoored": block.backdoored.folder.name, "attack": block.attack.folder.name if block.attack else None,
         }  # fmt: skip

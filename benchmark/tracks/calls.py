@@ -27,3 +27,8 @@ def made_by(bench: Workbench, method: Any, handout: Handout, seed: int) -> Made:
         result, cost = carry_out(method, handout, seed, bench.progress)
     sample = bench.images[torch.from_numpy(bench.splits.validation[:300]).to(bench.device)]
     return Made(check_model(result, bench.fresh_model("check"), sample), cost)
+
+
+def kept_apart(method: object) -> dict[str, str]:
+    """Part of the key of its model: what was computed behind fewer walls never stands in for what is asked for."""
+    return {"isolation": method.origin.isolation.name} if isinstance(method, IsolatedMethod) else {}

@@ -13,7 +13,7 @@ from benchmark.data.scenarios import ForgetRetain, Scenario, draw_forget
 from benchmark.handout import Handout
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
-from benchmark.tracks.calls import made_by
+from benchmark.tracks.calls import kept_apart, made_by
 from benchmark.tracks.models import Workbench
 from benchmark.tracks.scoring import declarations
 from benchmark.tracks.stored import Made, hash_rows, predictions_of
@@ -84,7 +84,7 @@ def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Ar
         return made_by(bench, method, handout(bench, block), derive_seed(block.number, "method", "global"))
 
     validation = bench.validation_rows(block.scenario.forgotten_class)
-    key = bench.common_key(validation) | {
+    key = bench.common_key(validation) | kept_apart(method) | {
         "kind": "unlearned", "method": asdict(spec), "block": block.number,
         "original": block.original.folder.name, "forget": hash_rows(block.rows.forget), "retain":
         hash_rows(block.rows.retain), "validation": hash_rows(validation),
