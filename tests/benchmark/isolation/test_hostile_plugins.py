@@ -39,7 +39,7 @@ HOSTILE = {
         "for _ in range(1000): print('x' * 100_000)\nreturn model", Limits(), "error", "printed more than 10 MB",
     ),
     "writes a huge file": (
-        "Path('huge').write_bytes(bytes(10**8)); return model", Limits(file_bytes=10**7), "error", "File too large",
+        "Path('huge').write_bytes(bytes(10**8)); return model", Limits(file_bytes=10**7), "error", "File too large|wrote more than",
     ),
     "leaves with code 0": ("os._exit(0)", Limits(), "error", "ended without an answer"),
     "leaves with code 3": ("os._exit(3)", Limits(), "error", "ended with exit code 3"),
@@ -113,7 +113,8 @@ def everything(folder):
 def test_a_hostile_plugin_ends_in_its_status_and_the_other_rows_stay(suite, stranger, body, limits, status, reason):
     before = everything(suite.results)
     record = suite.run("stranger", stranger(body), Isolation(limits))
-    assert (record["status"], reason in record["reason"]) == (status, True), record["reason"]
+    expected = any(each in record["reason"] for each in reason.split("|"))  # whichever limit is quicker
+    assert (record["status"], expected) == (status, True), record["reason"]
     assert everything(suite.results) == before
     table = pd.read_csv(suite.results / "leaderboards" / "unlearning.csv").set_index("method")
     assert table.loc["finetune", "statuses"] == "ok:1"
