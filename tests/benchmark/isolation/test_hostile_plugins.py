@@ -39,7 +39,8 @@ HOSTILE = {
         "for _ in range(1000): print('x' * 100_000)\nreturn model", Limits(), "error", "printed more than 10 MB",
     ),
     "writes a huge file": (
-        "Path('huge').write_bytes(bytes(10**8)); return model", Limits(file_bytes=10**7), "error", "File too large|wrote more than",
+        "Path('huge').write_bytes(bytes(10**8)); return model",
+        Limits(file_bytes=10**7), "error", "File too large|wrote more than",
     ),
     "leaves with code 0": ("os._exit(0)", Limits(), "error", "ended without an answer"),
     "leaves with code 3": ("os._exit(3)", Limits(), "error", "ended with exit code 3"),
