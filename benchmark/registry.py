@@ -136,7 +136,7 @@ def taken(kind: str, name: str) -> MedsafeError | None:
     """Why a name that an installed package claims cannot be used, where somebody else has it."""
     points = list(importlib.metadata.entry_points(group=f"medsafe.{kind}", name=name))
     if points and (name in built_in(kind) or points[1:]):
-        return _taken(name, f"entry point '{points[-1].value}'")
+        return name_taken(name, f"entry point '{points[-1].value}'")
     return None
 
 
@@ -159,7 +159,7 @@ def _sources(kind: str, file: Path | None) -> dict[str, Callable[[], Plugin]]:
     if file is not None:
         for plugin in _from_file(file, kind):
             if plugin.info.name in sources:
-                raise _taken(plugin.info.name, f"'{file}'")
+                raise name_taken(plugin.info.name, f"'{file}'")
             sources[plugin.info.name] = partial(_itself, plugin)
     return sources
 
@@ -168,7 +168,8 @@ def _itself(plugin: Plugin) -> Plugin:
     return plugin
 
 
-def _taken(name: str, claimant: str) -> MedsafeError:
+def name_taken(name: str, claimant: str) -> MedsafeError:
+    """The error for a name that somebody else has."""
     return MedsafeError(f"the name '{name}' of {claimant} is taken: choose another name for it")
 
 

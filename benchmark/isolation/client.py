@@ -25,7 +25,7 @@ from benchmark.isolation.messages import (
     write_handout,
 )
 from benchmark.isolation.origin import Isolation, Origin
-from benchmark.registry import BUILT_IN, WORDS, Plugin, built_in, find, in_file, installed, taken
+from benchmark.registry import BUILT_IN, WORDS, Plugin, built_in, find, in_file, installed, name_taken, taken
 
 MOST_GROWTH = 4
 """With inserted layers a model may have so many times its weights, and so many times its largest output."""
@@ -128,7 +128,7 @@ def look_up(kind: str, name: str, file: Path | None, isolation: Isolation) -> An
     theirs = {each.name: each for each in _in_file(file, isolation) if each.kind == kind}
     for claimed in theirs:
         if claimed in (*built_in(kind), *installed(kind)):
-            raise MedsafeError(f"the name '{claimed}' of '{file}' is taken: choose another name for it")
+            raise name_taken(claimed, f"'{file}'")
     if name in theirs and file is not None:
         return IsolatedPlugin(Origin.of_file(file, isolation), theirs[name])
     if problem := taken(kind, name):
