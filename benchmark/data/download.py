@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
 
 from benchmark.data.catalogue import Entry, medmnist_information
 from benchmark.errors import MedsafeError
@@ -73,6 +74,8 @@ def _download(entry: Entry, root: Path) -> None:
         cause = (isinstance(error, RuntimeError) and error.__context__) or error
         if not isinstance(cause, Exception):
             raise cause from None
+        if isinstance(cause, HTTPError):
+            cause.close()  # it is the server's open answer as well
         raise MedsafeError(
             f"data set '{entry.name}' is not on this machine and cannot be downloaded ({_reason(cause)}): "
             f"connect once, so that it downloads into {root}, or {_put_it_there(entry, Path('FOLDER'))}"
