@@ -10,6 +10,13 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
+def one_thread():
+    """Whatever a test sets: the next one, and the models that a module trains for it, start from one thread again."""
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     """No test reads or fills the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
