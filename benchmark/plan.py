@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 from benchmark.api import AttackInfo, DefenseInfo, Progress
 from benchmark.config import (
     BackdoorSpec,
-    DataSpec,
     MethodSpec,
     Profile,
     RunSpec,
@@ -16,26 +15,23 @@ from benchmark.config import (
     get_profile,
     parse_blocks,
 )
-from benchmark.data.augment import make_augmentation
-from benchmark.data.datasets import Dataset, load_dataset
 from benchmark.data.poison import VERSION as POISONING_VERSION
 from benchmark.data.poison import canonical_pool, defender_rows
 from benchmark.data.scenarios import Scenario, check_scenario, draw_forget, parse_scenario
-from benchmark.data.splits import Splits, make_splits, read_groups
-from benchmark.data.units import Rows
 from benchmark.errors import MedsafeError
 from benchmark.isolation.client import AnyPlugin, kind_of, look_up
 from benchmark.isolation.origin import Isolation
 from benchmark.models import check_architecture, load_checkpoint
 from benchmark.registry import Plugin, find
 from benchmark.store.artifacts import ArtifactStore
-from benchmark.store.files import sha256_of
 from benchmark.store.records import Record
 from benchmark.tracks.backdoor import BackdoorTrack
 from benchmark.tracks.models import Workbench, checkpoint_sha256, for_device
 from benchmark.tracks.poisoning import Attack
+from benchmark.tracks.shared import SharedModel
 from benchmark.tracks.unlearning import UnlearningTrack
 from benchmark.training import VERSION, get_recipe, resolve_device, silent
+from benchmark.workbenches import Workbenches
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,10 @@ class Track(Protocol):
         """Compute a run; yields the parts of its record as they become known."""
         ...
 
+    def models(self, spec: Any) -> Sequence[SharedModel]:
+        """The models that a run shares with others, none before what it needs."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -88,17 +88,22 @@ class Plan:
 
 def make_plan(request: Request, store: ArtifactStore, progress: Progress = silent) -> Plan:
     """Resolve every name of a request and fix the identity of its runs."""
+    return plan_on(request, Workbenches(store, progress))
+
+
+def plan_on(request: Request, workbenches: Workbenches) -> Plan:
+    """The same, on workbenches that other requests share."""
     request.isolation.check()
     kind = "defenses" if request.attack else kind_of(request.method, request.plugin, request.isolation)
     make = _unlearning if kind == "unlearning" else _backdoor
-    return make(request, get_profile(request.profile), store, progress)
+    return make(request, get_profile(request.profile), workbenches)
 
 
 def _isolation(plugin: AnyPlugin, request: Request) -> str | None:
     return None if isinstance(plugin, Plugin) and plugin.source == "built-in" else request.isolation.name
 
 
-def _unlearning(request: Request, profile: Profile, store: ArtifactStore, progress: Progress) -> Plan:
+def _unlearning(request: Request, profile: Profile, workbenches: Workbenches) -> Plan:
     plugin = look_up("unlearning", request.method, request.plugin, request.isolation)
     plugin.configure(request.preset, request.parameters or {})  # a typo is found out before anything is downloaded
     retrains = profile.retrains if request.retrains is None else request.retrains
@@ -110,10 +115,10 @@ def _unlearning(request: Request, profile: Profile, store: ArtifactStore, progre
     _refuse(request, attacks, "belongs to a backdoor defence", "an unlearning method")
     original_sha256 = checkpoint_sha256(request.original) if request.original else None
     _check_names(request, profile)
-    dataset = _dataset(request)
+    dataset = workbenches.dataset(*_data(request))
     scenario = parse_scenario(request.scenario or profile.scenario)
     check_scenario(scenario, dataset)
-    bench = _workbench(request, profile, dataset, store, progress, scenario)
+    bench = _workbench(request, profile, workbenches, scenario)
     rows = draw_forget(scenario, dataset, bench.splits, seed=0)  # an empty or total forget set is an error beforehand
     if request.original is not None:
         load_checkpoint(bench.fresh_model("check"), request.original)
@@ -129,7 +134,7 @@ def _unlearning(request: Request, profile: Profile, store: ArtifactStore, progre
     return Plan(bench, UnlearningTrack(bench, scenario, method), specs, _isolation(plugin, request))
 
 
-def _backdoor(request: Request, profile: Profile, store: ArtifactStore, progress: Progress) -> Plan:
+def _backdoor(request: Request, profile: Profile, workbenches: Workbenches) -> Plan:
     plugin = _defense(request)
     attacker = _attacker(request, profile)
     attack_preset = request.attack_preset or "published"
@@ -139,8 +144,8 @@ def _backdoor(request: Request, profile: Profile, store: ArtifactStore, progress
     plugin.configure(request.preset, request.parameters or {})
     blocks, pool = parse_blocks(request.blocks or str(profile.blocks)), request.pool or profile.pool
     _check_names(request, profile)
-    dataset = _dataset(request)
-    bench = _workbench(request, profile, dataset, store, progress)
+    bench = _workbench(request, profile, workbenches)
+    dataset = bench.dataset
     pool = canonical_pool(pool, bench.splits)
     clean_images = len(defender_rows(dataset, bench.splits, pool))
     info = cast("DefenseInfo", plugin.info)
@@ -210,42 +215,18 @@ def _check_names(request: Request, profile: Profile) -> None:
         raise MedsafeError(f"share of non-members {request.non_member_share}: must lie in [0, 1)")
 
 
-def _dataset(request: Request) -> Dataset:
+def _data(request: Request) -> tuple[str, Path | None, frozenset[str] | None]:
+    """The arguments of `load_dataset`."""
     allow = None if request.allow is None else frozenset(request.allow)
-    return load_dataset(request.dataset or get_profile(request.profile).dataset, request.data_root, allow)
+    return request.dataset or get_profile(request.profile).dataset, request.data_root, allow
 
 
 def _workbench(
-    request: Request,
-    profile: Profile,
-    dataset: Dataset,
-    store: ArtifactStore,
-    progress: Progress,
-    scenario: Scenario | None = None,
+    request: Request, profile: Profile, workbenches: Workbenches, scenario: Scenario | None = None
 ) -> Workbench:
     device = resolve_device(request.device)
     recipe = for_device(get_recipe(request.recipe or profile.recipe), device)
-    make_augmentation(recipe.augmentation, dataset.allowed)
-    groups = read_groups(request.groups, dataset) if request.groups else None
-    data = DataSpec(
-        dataset.name, dataset.sha256, non_member_share=request.non_member_share,
-        groups_sha256=sha256_of(request.groups) if request.groups else None,
-        allowed_augmentations=tuple(sorted(dataset.allowed)),
+    return workbenches.open(
+        _data(request), request.architecture or profile.architecture, recipe, device, groups=request.groups,
+        non_member_share=request.non_member_share, checkpoint=request.original, scenario=scenario,
     )  # fmt: skip
-    splits = _splits(dataset, data, groups, scenario)
-    return Workbench(
-        data, dataset, dataset.images.to(device), splits, request.architecture or profile.architecture, recipe, store,
-        progress, request.original,
-    )  # fmt: skip
-
-
-def _splits(dataset: Dataset, data: DataSpec, groups: Rows | None, scenario: Scenario | None) -> Splits:
-    splits = make_splits(
-        dataset, seed=data.split_seed, non_member_share=data.non_member_share, groups=groups,
-        keep_in_pool=scenario.ids if scenario else None,
-    )  # fmt: skip
-    if len(splits.validation) < 2:
-        raise MedsafeError(
-            f"data set '{dataset.name}' has {len(splits.validation)} validation images left: at least 2 are needed"
-        )
-    return splits

@@ -15,8 +15,7 @@ from benchmark.contracts import insertion
 from benchmark.data import augment, duplicates, groups, poison, scenarios, splits, trivialaugment, units
 from benchmark.registry import BUILT_IN, find, names
 from benchmark.tracks import backdoor as backdoor_track
-from benchmark.tracks import calls, poisoning
-from benchmark.tracks import models as models_of
+from benchmark.tracks import calls, poisoning, shared
 from metrics import accuracy, backdoor, checks, membership, sampling, scores, trigger, unlearning
 from metrics.unlearning import METRICS
 
@@ -53,7 +52,7 @@ def present() -> dict[str, list[object]]:
         found[f"{kind} {name}"] = [plugin.info.version, fingerprint(*behind(sys.modules[plugin.cls.__module__]))]
     drawn = (splits, scenarios, units, duplicates, groups)
     loop = (*drawn, training, models, augment, trivialaugment, seeding, api.Split, api.steps_per_epoch, api.derive_seed)
-    trained = (models_of.Workbench._trained, models_of.Workbench.surrogate)
+    trained = (shared.trained, shared.surrogate)
     track = (backdoor_track.defense_handout, *trained, calls.made_by, handout)
     found["poisoning"] = [poison.VERSION, fingerprint(poison, poisoning, insertion, *track)]
     found["training loop"] = [training.VERSION, fingerprint(*loop)]

@@ -17,8 +17,9 @@ from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.calls import kept_apart, made_by
 from benchmark.tracks.models import Workbench
-from benchmark.tracks.poisoning import Attack, AttackedBlock, AttackFailed, prepare, training_handout
+from benchmark.tracks.poisoning import Attack, AttackedBlock, AttackFailed, prepare, shared_models, training_handout
 from benchmark.tracks.scoring import declarations
+from benchmark.tracks.shared import SharedModel
 from benchmark.tracks.stored import Made, hash_rows, predictions_of
 from metrics.backdoor import compare, gate, score_backdoor
 from metrics.trigger import MOST_CLEAN_LABEL
@@ -60,6 +61,10 @@ class BackdoorTrack:
         model = self._defended(spec, block, clean_images)
         yield self.bench.stored(model, references, base=block.clean, ideal=[block.oracle])
         yield score(setting, references | {"model": model})
+
+    def models(self, spec: BackdoorSpec) -> list[SharedModel]:
+        """What this run shares with others."""
+        return shared_models(self.bench, self.attack, spec.block, in_training=self.info.power == "in-training")
 
     def _defended(self, spec: BackdoorSpec, block: AttackedBlock, clean_images: np.ndarray) -> Artifact:
         """The defence's model on this block, checked and stored with its answers and its cost."""

@@ -1,7 +1,7 @@
-"""Models that a track needs beside the method's own, trained once and kept: Original, Retrains."""
+"""What the runs of a command share: the data on the device, the net, the recipe, and the cache of their models."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,17 @@ from benchmark.seeding import seeded
 from benchmark.selection import train_selected
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
-from benchmark.tracks.stored import INSERTIONS, LOSSES, MODEL, PREDICTIONS, Made, cost_of, hash_rows, tensors_of
+from benchmark.tracks.stored import (
+    DIVERGED,
+    INSERTIONS,
+    LOSSES,
+    MODEL,
+    PREDICTIONS,
+    Made,
+    cost_of,
+    hash_rows,
+    tensors_of,
+)
 from benchmark.training import VERSION, predict, train
 
 
@@ -156,24 +166,6 @@ class Workbench:
         """Whether this is the official-accuracy control, whose checkpoints are selected."""
         return self.data.non_member_share == 0
 
-    def original(self, block: int) -> Artifact:
-        """The model that has seen the whole train pool; of the block and the pool alone (PROTOCOL 1.2)."""
-        if self.checkpoint is not None:
-            return self._imported(self.checkpoint)
-        return self._trained(self.splits.pool, block, "original", None)
-
-    def surrogate(self, block: int) -> Artifact:
-        """A clean model of an attacker's own: other seeds than those of the models that are attacked and compared."""
-        return self._trained(self.splits.pool, block, "surrogate", None)
-
-    def oracle(self, block: int, honest: np.ndarray) -> Artifact:
-        """The Original's seeds on the honest rows of the pool alone: what a model without the poison is like."""
-        return self._trained(honest, block, "original", None)
-
-    def retrained(self, block: int, index: int, retain: np.ndarray, forgotten_class: int | None = None) -> Artifact:
-        """The index-th reference: trained on the retain rows from its own initialisation and order."""
-        return self._trained(retain, block, f"retrain {index}", forgotten_class)
-
     def keep(
         self,
         key: Mapping[str, Any],
@@ -191,22 +183,28 @@ class Workbench:
         """
 
         def create(folder: Path) -> dict[str, Any]:
-            made = make()
-            model = made.model
-            weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-            logits = {name: predict(model, each) for name, each in (images or {"logits": self.images}).items()}
-            if not all(torch.isfinite(tensor).all() for tensor in (*logits.values(), *weights.values())):
-                raise Diverged(
-                    f"the model ({key.get('purpose', key['kind'])}) has weights or logits that are not finite"
-                )
+            try:
+                made = make()
+                weights = {name: tensor.contiguous().cpu() for name, tensor in made.model.state_dict().items()}
+                logits = {name: predict(made.model, each) for name, each in (images or {"logits": self.images}).items()}
+                _check_finite((*logits.values(), *weights.values()), key.get("purpose", key["kind"]))
+            except Diverged as error:
+                return {DIVERGED: str(error)}  # kept as well: it would happen again
             save_file(weights, folder / MODEL)
             save_file(logits | tensors_of(beside), folder / PREDICTIONS)
             for name, tensors in made.files.items():
                 save_file({each: tensor.contiguous().cpu() for each, tensor in tensors.items()}, folder / name)
-            insertions = insertions_of(model)
+            insertions = insertions_of(made.model)
             return made.metadata | ({INSERTIONS: insertions} if insertions else {})
 
-        return self.store.get_or_create({**key, "compute": self.compute}, create)
+        artifact = self.store.get_or_create(self.keyed(key), create)
+        if DIVERGED in artifact.metadata:
+            raise Diverged(artifact.metadata[DIVERGED])
+        return artifact
+
+    def keyed(self, key: Mapping[str, Any]) -> dict[str, Any]:
+        """The whole key of an artifact: bits depend on where they are computed."""
+        return {**key, "compute": self.compute}
 
     def common_key(self, validation: np.ndarray) -> dict[str, Any]:
         """The part of a model's key that all models of this workbench share."""
@@ -257,24 +255,10 @@ class Workbench:
         own = {"kind": "predictions", "model": model.folder.name, "compute": self.compute}
         return self.store.get_or_create({**key, **own}, create)
 
-    def _trained(self, rows: np.ndarray, block: int, purpose: str, forgotten_class: int | None) -> Artifact:
-        validation = self.validation_rows(forgotten_class)
 
-        def make() -> Made:
-            model, split = self.fresh_model(block, purpose, "model"), self.split(rows, block, purpose, "order")
-            seed = derive_seed(block, purpose, "global")
-            return self.fit(model, split, validation, f"{purpose}, block {block}", seed=seed)
-
-        kind = purpose.split(maxsplit=1)[0]
-        own = {"kind": kind, "purpose": purpose, "block": block, "rows": hash_rows(rows)}
-        return self.keep(self.common_key(validation) | own, make)
-
-    def _imported(self, checkpoint: Path) -> Artifact:
-        def make() -> Made:
-            return Made(load_checkpoint(self.fresh_model("load"), checkpoint), {"flops": None, "seconds": None})
-
-        own = {"kind": "checkpoint", "sha256": checkpoint_sha256(checkpoint)}
-        return self.keep(self.common_key(self.splits.validation) | own, make)
+def _check_finite(tensors: Iterable[Tensor], purpose: str) -> None:
+    if not all(torch.isfinite(tensor).all() for tensor in tensors):
+        raise Diverged(f"the model ({purpose}) has weights or logits that are not finite")
 
 
 def checkpoint_sha256(path: Path) -> str:

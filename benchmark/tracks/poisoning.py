@@ -26,6 +26,7 @@ from benchmark.handout import Handout, Share
 from benchmark.seeding import seeded
 from benchmark.store.artifacts import Artifact
 from benchmark.tracks.models import Workbench
+from benchmark.tracks.shared import SharedModel, oracle, original, surrogate
 from benchmark.tracks.stored import Made, hash_rows
 
 POISON = "poison.safetensors"
@@ -71,14 +72,29 @@ class AttackedBlock:
 
 
 def prepare(bench: Workbench, attack: Attack, block: int, *, in_training: bool) -> AttackedBlock:
-    """Have the block's models trained, or found."""
-    clean, target = bench.original(block), target_class(bench.dataset, block)
+    """Have the block's models trained, or found.
+
+    Raises:
+        AttackFailed: there is no attack to defend against.
+    """
+    clean, *others = shared_models(bench, attack, block, in_training=in_training)
+    found, target = clean.get(), target_class(bench.dataset, block)
+    if not others:
+        return AttackedBlock(block, target, found, found, None, found)
+    attacker = attacked(bench, attack, block)
+    ideal, *static = (model.get() for model in others[1:])
+    return AttackedBlock(block, target, found, ideal, attacker, static[0] if static else attacker)
+
+
+def shared_models(bench: Workbench, attack: Attack, block: int, *, in_training: bool) -> list[SharedModel]:
+    """The clean model; and where there is an attack, the attacker's, the oracle, and that of a static poisoned set."""
+    clean = original(bench, block)
     if attack.info.goal == "none":
-        return AttackedBlock(block, target, clean, clean, None, clean)
-    rows, model = attack.rows(bench, block), attacked(bench, attack, block)
-    oracle = bench.oracle(block, np.setdiff1d(bench.splits.pool, rows.poisoned))
-    result = AttackedBlock(block, target, clean, oracle, model, model)
-    return _on_static_poison(bench, result) if in_training and attack.info.controls_training else result
+        return [clean]
+    rows, attacker = attack.rows(bench, block), attacked_model(bench, attack, block)
+    honest = oracle(bench, block, np.setdiff1d(bench.splits.pool, rows.poisoned))
+    static = [_on_static_poison(bench, attacker, block)] if in_training and attack.info.controls_training else []
+    return [clean, attacker, honest, *static]
 
 
 def stamped_test(bench: Workbench, attack: Attack, block: int) -> Tensor:
@@ -96,47 +112,55 @@ def training_handout(bench: Workbench, block: AttackedBlock) -> Handout:
     return bench.handout("in-training", block.number, {"train": train}, model_purpose="original")
 
 
-def _on_static_poison(bench: Workbench, block: AttackedBlock) -> AttackedBlock:
-    """The block whose backdoored model comes from ordinary training on what the attacker hands over."""
-    assert block.attack is not None  # noqa: S101 - for the type checker
-    static = block.poison
+def _on_static_poison(bench: Workbench, attacker: SharedModel, block: int) -> SharedModel:
+    """What ordinary training makes of the images that an attacker who controls the training hands over."""
+    title = f"static poison, block {block}"
 
     def make() -> Made:
+        static = load_file(attacker.get() / POISON)
         images, labels = (static[name].to(bench.device) for name in ("images", "labels"))
-        split = Split(images, labels, derive_seed(block.number, "original", "order"), bench.augmentation)
-        model = bench.fresh_model(block.number, "original", "model")
-        seed, title = derive_seed(block.number, "original", "global"), f"static poison, block {block.number}"
+        split = Split(images, labels, derive_seed(block, "original", "order"), bench.augmentation)
+        model, seed = bench.fresh_model(block, "original", "model"), derive_seed(block, "original", "global")
         return bench.fit(model, split, bench.splits.validation, title, seed=seed)
 
-    key = {"kind": "backdoored", "static": block.attack.folder.name, "block": block.number}
-    return replace(block, backdoored=bench.keep(bench.common_key(bench.splits.validation) | key, make))
+    key = bench.common_key(bench.splits.validation) | {"kind": "backdoored", "static": attacker.id, "block": block}
+    return SharedModel(bench, title, key, make, attacker.images, needs=(attacker,))
 
 
 def attacked(bench: Workbench, attack: Attack, block: int) -> Artifact:
-    """The model trained on the poisoned pool with the Original's seeds, and the poison."""
-    rows = attack.rows(bench, block)
-    task = _attack_task(bench, block, rows)
+    """The model trained on the poisoned pool with the Original's seeds, and the poison.
 
-    def make() -> Made:
-        trigger = attack.method.trigger(task)
-        split = _training_split(bench, attack.info, task, trigger, block)
-        model = bench.fresh_model(block, "original", "model")
-        seed, title = derive_seed(block, "original", "global"), f"{attack.info.name}, block {block}"
-        made = bench.fit(model, split, bench.splits.validation, title, seed=seed, before_step=trigger.before_step)
-        return replace(made, files={POISON: _poison(bench, attack.info, task, trigger, split)})
-
-    key = bench.common_key(bench.splits.validation) | {
-        "kind": "backdoored", "attack": asdict(attack.spec), "block": block, "poisoning_version": VERSION,
-        "rows": hash_rows(bench.splits.pool), "target": task.target,
-        "poisoned": hash_rows(rows.poisoned), "cover": hash_rows(rows.cover),
-    }  # fmt: skip
+    Raises:
+        AttackFailed: the attack diverged, or cannot work here.
+    """
     try:
-        with seeded(derive_seed(block, "attack", "global")):
-            return bench.keep(key, make)
+        return attacked_model(bench, attack, block).get()
     except (Diverged, Unsupported) as error:
         raise AttackFailed(str(error)) from error
     except SystemExit as error:
         raise RuntimeError(f"attack {attack.info.name} raised SystemExit") from error
+
+
+def attacked_model(bench: Workbench, attack: Attack, block: int) -> SharedModel:
+    """The same, before it is trained."""
+    rows, title = attack.rows(bench, block), f"{attack.info.name}, block {block}"
+    target = target_class(bench.dataset, block)
+
+    def make() -> Made:
+        task = _attack_task(bench, block, rows)
+        with seeded(derive_seed(block, "attack", "global")):
+            trigger = attack.method.trigger(task)
+            split = _training_split(bench, attack.info, task, trigger, block)
+            model, seed = bench.fresh_model(block, "original", "model"), derive_seed(block, "original", "global")
+            made = bench.fit(model, split, bench.splits.validation, title, seed=seed, before_step=trigger.before_step)
+            return replace(made, files={POISON: _poison(bench, attack.info, task, trigger, split)})
+
+    key = bench.common_key(bench.splits.validation) | {
+        "kind": "backdoored", "attack": asdict(attack.spec), "block": block, "poisoning_version": VERSION,
+        "rows": hash_rows(bench.splits.pool), "target": target,
+        "poisoned": hash_rows(rows.poisoned), "cover": hash_rows(rows.cover),
+    }  # fmt: skip
+    return SharedModel(bench, title, key, make, len(bench.splits.pool) * bench.recipe.epochs)
 
 
 def _attack_task(bench: Workbench, block: int, rows: PoisonRows) -> AttackTask:
@@ -148,7 +172,7 @@ def _attack_task(bench: Workbench, block: int, rows: PoisonRows) -> AttackTask:
         cover=bench.rows_on_device(np.searchsorted(pool, rows.cover)),
         num_classes=bench.dataset.num_classes,
         generator=torch.Generator(bench.device).manual_seed(derive_seed(block, "attack", "draws")),
-        clean_model=lambda: bench.load(bench.surrogate(block)),
+        clean_model=lambda: bench.load(surrogate(bench, block).get()),
         progress=bench.progress,
     )
 

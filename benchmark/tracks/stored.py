@@ -19,6 +19,9 @@ INSERTIONS = "insertions"
 LOSSES = "losses"
 """In an artifact's metadata: the mean loss of every epoch of its training; older caches have none."""
 
+DIVERGED = "diverged"
+"""In the metadata of an artifact without a model: why there is none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Made:

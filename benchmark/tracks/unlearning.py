@@ -16,6 +16,7 @@ from benchmark.store.records import Record
 from benchmark.tracks.calls import kept_apart, made_by
 from benchmark.tracks.models import Workbench
 from benchmark.tracks.scoring import declarations
+from benchmark.tracks.shared import SharedModel, original, retrained
 from benchmark.tracks.stored import Made, hash_rows, predictions_of
 from metrics.declaration import Unresolved
 from metrics.roc import Roc, membership_roc
@@ -46,6 +47,11 @@ class UnlearningTrack:
         yield self.bench.stored(model, references, base=block.original, ideal=block.retrains)
         yield score(self.bench.store, spec.block, model, block.original, block.retrains)
 
+    def models(self, spec: UnlearningSpec) -> list[SharedModel]:
+        """What this run shares with others."""
+        rows = forget_rows(self.bench, self.scenario, spec.block)
+        return shared_models(self.bench, self.scenario, rows, spec.block, spec.retrains)
+
     def _notes(self, spec: UnlearningSpec) -> Iterator[str]:
         """What a reader of the row must know."""
         bench = self.bench
@@ -71,10 +77,23 @@ class Block:
 
 def prepare(bench: Workbench, scenario: Scenario, block: int, retrains: int) -> Block:
     """Draw the forget set and have the block's models trained, or found."""
-    rows = draw_forget(scenario, bench.dataset, bench.splits, seed=derive_seed(block, "forget"))
-    original = bench.original(block)
-    references = [bench.retrained(block, index, rows.retain, scenario.forgotten_class) for index in range(retrains)]
-    return Block(block, scenario, rows, original, references)
+    rows = forget_rows(bench, scenario, block)
+    before, *references = (model.get() for model in shared_models(bench, scenario, rows, block, retrains))
+    return Block(block, scenario, rows, before, references)
+
+
+def shared_models(
+    bench: Workbench, scenario: Scenario, rows: ForgetRetain, block: int, retrains: int
+) -> list[SharedModel]:
+    """The models that all methods of a block are compared with: the Original, then the Retrains."""
+    forgotten = scenario.forgotten_class
+    references = [retrained(bench, block, index, rows.retain, forgotten) for index in range(retrains)]
+    return [original(bench, block), *references]
+
+
+def forget_rows(bench: Workbench, scenario: Scenario, block: int) -> ForgetRetain:
+    """What the block forgets."""
+    return draw_forget(scenario, bench.dataset, bench.splits, seed=derive_seed(block, "forget"))
 
 
 def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Artifact:

@@ -19,7 +19,7 @@ from benchmark.plan import Request, make_plan
 from benchmark.seeding import seeded
 from benchmark.selection import BestEpoch
 from benchmark.store.artifacts import ArtifactStore
-from benchmark.tracks import unlearning
+from benchmark.tracks import shared, unlearning
 from benchmark.tracks.stored import predictions_of
 from benchmark.training import predict, silent
 from methods.unlearning.retrain import Retrain
@@ -264,7 +264,7 @@ def test_layers_that_draw_from_the_global_generator_train_to_the_same_bits(plan,
     for attempt in ("one", "two"):
         torch.rand(3)  # what ran before must not matter
         bench = replace(plan(architecture="timm:ghostnet_050").bench, store=ArtifactStore(tmp_path / attempt))
-        weights.append(load_file(bench.original(0) / "model.safetensors"))
+        weights.append(load_file(shared.original(bench, 0).get() / "model.safetensors"))
     assert same_bits(*weights)
 
 

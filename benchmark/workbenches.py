@@ -1,0 +1,112 @@
+"""Workbenches by what they consist of: data sets and splits that several requests share are loaded and cut once."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.api import Progress, Recipe
+from benchmark.config import DataSpec
+from benchmark.data.augment import make_augmentation
+from benchmark.data.datasets import Dataset, load_dataset
+from benchmark.data.scenarios import Scenario
+from benchmark.data.splits import Splits, make_splits, read_groups
+from benchmark.errors import MedsafeError
+from benchmark.store.artifacts import ArtifactStore
+from benchmark.store.files import sha256_of
+from benchmark.tracks.models import Workbench
+from benchmark.training import silent
+
+MOST_DATASETS = 2
+"""Kept at once: some take gigabytes, and whoever plans many runs takes one data set after the other."""
+MOST_WORKBENCHES = 32
+
+
+class Workbenches:
+    """Opens workbenches over one cache; those that were open lately are found again."""
+
+    def __init__(self, store: ArtifactStore, progress: Progress = silent) -> None:
+        self.store, self.progress = store, progress
+        self.dataset = lru_cache(MOST_DATASETS)(load_dataset)
+        self._on_device = lru_cache(MOST_DATASETS)(self._load_images)
+        self._splits = lru_cache(MOST_WORKBENCHES)(self._cut)
+        self._known = lru_cache(MOST_WORKBENCHES)(self._make)
+
+    def open(
+        self,
+        data: tuple[str, Path | None, frozenset[str] | None],
+        architecture: str,
+        recipe: Recipe,
+        device: torch.device,
+        *,
+        non_member_share: float,
+        groups: Path | None = None,
+        checkpoint: Path | None = None,
+        scenario: Scenario | None = None,
+    ) -> Workbench:
+        """The workbench of these data, net and recipe.
+
+        Args:
+            data: the arguments of `load_dataset`.
+            architecture: of all models.
+            recipe: of their training.
+            device: where they live.
+            non_member_share: of official train that no model sees.
+            groups: the user's CSV of patients or volumes.
+            checkpoint: the user's own Original.
+            scenario: whose listed images must be in the train pool.
+
+        Raises:
+            MedsafeError: the data cannot be loaded or cut, or do not allow the recipe's augmentation.
+        """
+        kept = None if scenario is None or scenario.ids is None else tuple(scenario.ids.tolist())
+        return self._known(data, architecture, recipe, device, non_member_share, groups, checkpoint, kept)
+
+    def _make(
+        self,
+        data: tuple[str, Path | None, frozenset[str] | None],
+        architecture: str,
+        recipe: Recipe,
+        device: torch.device,
+        non_member_share: float,
+        groups: Path | None,
+        checkpoint: Path | None,
+        kept: tuple[int, ...] | None,
+    ) -> Workbench:
+        dataset = self.dataset(*data)
+        make_augmentation(recipe.augmentation, dataset.allowed)
+        spec = DataSpec(
+            dataset.name, dataset.sha256, non_member_share=non_member_share,
+            groups_sha256=sha256_of(groups) if groups else None,
+            allowed_augmentations=tuple(sorted(dataset.allowed)),
+        )  # fmt: skip
+        splits = self._splits(data, spec.split_seed, non_member_share, groups, kept)
+        images = self._on_device(data, device)
+        return Workbench(
+            spec, dataset, images, splits, architecture, recipe, self.store, self.progress, checkpoint
+        )  # fmt: skip
+
+    def _load_images(self, data: tuple[str, Path | None, frozenset[str] | None], device: torch.device) -> Tensor:
+        return self.dataset(*data).images.to(device)
+
+    def _cut(
+        self,
+        data: tuple[str, Path | None, frozenset[str] | None],
+        seed: int,
+        non_member_share: float,
+        groups: Path | None,
+        kept: tuple[int, ...] | None,
+    ) -> Splits:
+        dataset: Dataset = self.dataset(*data)
+        splits = make_splits(
+            dataset, seed=seed, non_member_share=non_member_share,
+            groups=read_groups(groups, dataset) if groups else None,
+            keep_in_pool=None if kept is None else np.array(kept, np.int64),
+        )  # fmt: skip
+        if len(splits.validation) < 2:
+            raise MedsafeError(
+                f"data set '{dataset.name}' has {len(splits.validation)} validation images left: at least 2 are needed"
+            )
+        return splits
