@@ -90,9 +90,18 @@ class RecordStore:
         return _load(self.path(spec, run_id))
 
     def write(self, record: Record) -> Path:
-        """Write atomically, replacing a record of the same run that was not final or is being rescored."""
-        path = self.path(record["spec"], record["id"])
-        write_atomically(path, as_json(record))
+        """Write atomically, replacing a record of the same run that was not final or is being rescored.
+
+        Raises:
+            MedsafeError: the disk is full, or the folder cannot be written; an old record is still there.
+        """
+        path, content = self.path(record["spec"], record["id"]), as_json(record)
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise MedsafeError(
+                f"record '{path}' cannot be written ({error.strerror}): mend that, and the same command goes on"
+            ) from error
         return path
 
     def __iter__(self) -> Iterator[Record]:

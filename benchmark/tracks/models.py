@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from benchmark.api import Augmentation, Diverged, MedsafeError, Progress, Recipe, Split, derive_seed
@@ -148,12 +148,12 @@ class Workbench:
 
         Without non-members it is the epoch of the best validation AUC (PROTOCOL 2.1).
         """
-        losses: list[float] = []
+        losses, cost = list[float](), CostCounter(self.device)
         loop = partial(
             train, recipe=self.recipe, progress=self.progress, description=description, before_step=before_step,
-            on_loss=losses.append,
+            on_loss=losses.append, counted=cost.repeated,
         )  # fmt: skip
-        with seeded(seed), CostCounter(self.device) as cost:
+        with seeded(seed), cost:
             if self.selects_epoch:
                 rows = self.rows_on_device(validation)
                 train_selected(loop, self.images[rows], self.dataset.labels.to(self.device)[rows], model, split)
@@ -190,10 +190,10 @@ class Workbench:
                 _check_finite((*logits.values(), *weights.values()), key.get("purpose", key["kind"]))
             except Diverged as error:
                 return {DIVERGED: str(error)}  # kept as well: it would happen again
-            save_file(weights, folder / MODEL)
-            save_file(logits | tensors_of(beside), folder / PREDICTIONS)
+            _write(weights, folder / MODEL)
+            _write(logits | tensors_of(beside), folder / PREDICTIONS)
             for name, tensors in made.files.items():
-                save_file({each: tensor.contiguous().cpu() for each, tensor in tensors.items()}, folder / name)
+                _write({each: tensor.contiguous().cpu() for each, tensor in tensors.items()}, folder / name)
             insertions = insertions_of(made.model)
             return made.metadata | ({INSERTIONS: insertions} if insertions else {})
 
@@ -249,11 +249,16 @@ class Workbench:
         def create(folder: Path) -> dict[str, Any]:
             network = self.load(model)
             logits = {name: predict(network, each) for name, each in images.items()}
-            save_file(logits | tensors_of(beside), folder / PREDICTIONS)
+            _write(logits | tensors_of(beside), folder / PREDICTIONS)
             return {}
 
         own = {"kind": "predictions", "model": model.folder.name, "compute": self.compute}
         return self.store.get_or_create({**key, **own}, create)
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    """A safetensors file, written by Python: `save_file` hides a full disk in an error that is no OSError."""
+    path.write_bytes(save(tensors))
 
 
 def _check_finite(tensors: Iterable[Tensor], purpose: str) -> None:

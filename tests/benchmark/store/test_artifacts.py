@@ -1,6 +1,5 @@
 """The cache: computed once, found again, and never believed where it is damaged."""
 
-import itertools
 import json
 import multiprocessing
 import time
@@ -8,36 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.config import identity
+from benchmark.config import canonical_json, identity
 from benchmark.errors import MedsafeError
 from benchmark.store.artifacts import MANIFEST, ArtifactStore, default_cache
-from tests.benchmark.store.traps import Trap, full_disk, in_a_child, killed
-
-KEY = {"kind": "model", "block": 3, "recipe": {"lr": 0.1}}
-NAME = identity(KEY)
-WEIGHTS = bytes(range(256))
-METADATA = {"flops": 1.5e9, "ua": 0.1}
-
-
-class Factory:
-    """Makes the artifact, and counts how often it had to."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, folder):
-        self.calls += 1
-        (folder / "weights").write_bytes(WEIGHTS)
-        (folder / "logits").write_bytes(b"logits")
-        return METADATA
-
-
-def is_whole(artifact):
-    return (
-        (artifact / "weights").read_bytes() == WEIGHTS
-        and (artifact / "logits").read_bytes() == b"logits"
-        and artifact.metadata == METADATA
-    )
+from tests.benchmark.store.stories import KEY, NAME, WEIGHTS, Factory, is_whole
 
 
 @pytest.fixture
@@ -112,6 +85,71 @@ def test_a_manifest_that_is_none_counts_as_absent(store, make, content):
     assert is_whole(store.get_or_create(KEY, make))
 
 
+def rewritten(path, change):
+    """Replace a manifest by another that is as sound as it."""
+    manifest = change(json.loads(path.read_text()))
+    manifest.pop("sha256", None)
+    path.write_text(canonical_json(manifest | {"sha256": identity(manifest)}))
+
+
+def test_what_is_there_is_known_without_reading_it(store, make):
+    assert not store.has(NAME)
+    weights = store.get_or_create(KEY, make) / "weights"
+    assert store.has(NAME)
+    weights.write_bytes(WEIGHTS[::-1])
+    assert store.has(NAME)
+    assert store.find(NAME) is None
+    for damage in (lambda: weights.write_bytes(WEIGHTS[1:]), weights.unlink):
+        damage()
+        assert not store.has(NAME)
+    store.get_or_create(KEY, make)
+    (weights.parent / MANIFEST).write_text("{}")
+    assert not store.has(NAME)
+
+
+def test_an_artifact_of_the_time_when_sizes_were_not_noted_is_found(store, make):
+    artifact = store.get_or_create(KEY, make)
+    rewritten(artifact / MANIFEST, lambda manifest: {part: manifest[part] for part in ("key", "metadata", "files")})
+    assert store.has(NAME)
+    assert is_whole(store.get_or_create(KEY, make))
+    assert make.calls == 1
+    (artifact / "weights").unlink()
+    assert not store.has(NAME)
+
+
+@pytest.mark.parametrize("part", ["key", "metadata", "files", "sha256"])
+def test_an_artifact_of_an_older_format_counts_as_absent_and_is_made_again(store, make, part):
+    path = store.get_or_create(KEY, make) / MANIFEST
+    if part == "sha256":
+        manifest = json.loads(path.read_text())
+        path.write_text(canonical_json({name: manifest[name] for name in manifest if name != part}))
+    else:
+        rewritten(path, lambda manifest: {name: manifest[name] for name in manifest if name != part})
+    assert not store.has(NAME)
+    assert store.find(NAME) is None
+    assert store.listing() == []
+    assert not store.get_or_create(KEY, make).reused
+    assert is_whole(store.find(NAME))
+
+
+def test_two_versions_of_the_code_live_side_by_side_and_neither_believes_the_others(store):
+    versions = {"old": KEY | {"compute": "cpu-1 torch-2.11"}, "new": KEY | {"compute": "cpu-1 torch-2.13"}}
+
+    def made_by(version):
+        def make(folder):
+            (folder / "weights").write_text(version)
+            return {"version": version}
+
+        return store.get_or_create(versions[version], make)
+
+    for reused in (False, True):
+        for version in versions:
+            artifact = made_by(version)
+            assert (artifact.reused, artifact.metadata) == (reused, {"version": version})
+            assert (artifact / "weights").read_text() == version
+    assert len(store.listing()) == 2
+
+
 def test_an_exception_while_making_leaves_nothing_behind(store, make):
     def interrupted(folder):
         make(folder)
@@ -128,61 +166,6 @@ def test_what_json_cannot_say_is_refused_and_leaves_nothing_behind(store):
         store.get_or_create(KEY, lambda folder: {"ua": float("nan")})
     assert store.find(NAME) is None
     assert store.listing() == []
-
-
-def test_a_full_disk_at_any_step_leaves_nothing_or_everything_and_the_next_call_succeeds(tmp_path):
-    for step in itertools.count(1):
-        store, make, trap = ArtifactStore(tmp_path / str(step)), Factory(), Trap(step, full_disk)
-        try:
-            with trap.set():
-                store.get_or_create(KEY, make)
-        except OSError:
-            assert trap.sprung
-        assert not [path for path in store.root.iterdir() if path.name not in ("locks", NAME)], step
-        assert_next_call_succeeds(store, step)
-        if not trap.sprung:
-            break
-    assert step > 15
-
-
-def test_a_kill_at_any_step_leaves_nothing_or_everything_and_the_next_call_succeeds(tmp_path):
-    for step in itertools.count(1):
-        store, trap = ArtifactStore(tmp_path / str(step)), Trap(step, killed)
-
-        def make_it(store=store, trap=trap):
-            with trap.set():
-                store.get_or_create(KEY, Factory())
-
-        exit_code = in_a_child(make_it)
-        assert_next_call_succeeds(store, step)
-        assert sorted(path.name for path in store.root.iterdir()) == sorted([NAME, "locks"]), "leftovers stay"
-        if exit_code == 0:
-            break
-        assert exit_code == -9
-    assert step > 15
-
-
-def assert_next_call_succeeds(store, step):
-    found, make = store.find(NAME), Factory()
-    assert found is None or is_whole(found), step
-    assert is_whole(store.get_or_create(KEY, make)), step
-    assert make.calls == (found is None), step
-
-
-def test_a_kill_while_a_damaged_artifact_is_replaced_leaves_nothing_or_everything(tmp_path):
-    for step in itertools.count(1):
-        store, trap = ArtifactStore(tmp_path / str(step)), Trap(step, killed)
-        (store.get_or_create(KEY, Factory()) / "weights").write_bytes(b"damaged")
-
-        def make_it(store=store, trap=trap):
-            with trap.set():
-                store.get_or_create(KEY, Factory())
-
-        exit_code = in_a_child(make_it)
-        assert_next_call_succeeds(store, step)
-        if exit_code == 0:
-            break
-    assert step > 15
 
 
 def test_processes_that_ask_for_one_key_at_once_compute_it_once(store, tmp_path):

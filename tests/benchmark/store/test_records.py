@@ -1,23 +1,16 @@
 """Records: strict JSON, whole or absent, whatever happens while they are written."""
 
 import copy
-import itertools
 import json
 import math
-import os
-import time
-from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.errors import MedsafeError
-from benchmark.store.files import remove_leftovers
 from benchmark.store.records import RecordStore
 from tests.benchmark.leaderboard.factory import make_record
-from tests.benchmark.store.traps import Trap, full_disk, in_a_child, killed
 
 
 @pytest.fixture
@@ -69,52 +62,6 @@ def test_a_number_that_json_does_not_have_is_refused_and_the_old_record_stays(st
         store.write(worse)
     assert stored(store, record) == record
     assert len(files(store)) == 1
-
-
-def versions():
-    """The same run twice: recorded as an error, and as the retry wrote it."""
-    return make_record(status="error", reason="out of memory"), make_record()
-
-
-def test_a_full_disk_at_any_step_leaves_the_old_record_or_the_new_one(tmp_path):
-    old, new = versions()
-    for step in itertools.count(1):
-        store, trap = RecordStore(tmp_path / str(step)), Trap(step, full_disk)
-        store.write(old)
-        try:
-            with trap.set():
-                store.write(new)
-        except OSError:
-            assert trap.sprung
-        assert stored(store, new) in (old, new), step
-        assert len(files(store)) == 1, step
-        store.write(new)
-        assert list(store) == [new], step
-        if not trap.sprung:
-            break
-    assert step > 6
-
-
-@pytest.mark.parametrize("first", [True, False], ids=["the first record", "a retry"])
-def test_a_kill_at_any_step_leaves_the_old_record_or_the_new_one(tmp_path, first):
-    old, new = versions()
-    for step in itertools.count(1):
-        store, trap = RecordStore(tmp_path / str(step)), Trap(step, killed)
-        if not first:
-            store.write(old)
-
-        def write(store=store, trap=trap):
-            with trap.set():
-                store.write(new)
-
-        exit_code = in_a_child(write)
-        assert stored(store, new) in ((None, new) if first else (old, new)), step
-        store.write(new)
-        assert list(store) == [new], step
-        if exit_code == 0:
-            break
-        assert exit_code == -9
-    assert step > 6
 
 
 def test_a_record_cut_anywhere_counts_as_missing(store):
@@ -179,63 +126,6 @@ def test_finding_out_whether_results_can_be_written_leaves_no_file(store):
     for _ in range(2):
         store.check_writable()
     assert files(store) == []
-
-
-def hidden(store):
-    return [path for path in files(store) if path.name.startswith(".")]
-
-
-@pytest.fixture
-def leftover(store):
-    """What a writer leaves behind that is killed when half is written."""
-    store.write(make_record("finetune"))  # so that there is a folder
-
-    def write():
-        with Trap(3, killed).set():
-            store.write(make_record("salun"))
-
-    assert in_a_child(write) == -9
-    (path,) = hidden(store)
-    assert path.stat().st_size > 0
-    return path
-
-
-def aged(path, hours):
-    changed = time.time() - hours * 3600
-    os.utime(path, (changed, changed))
-
-
-def test_what_a_killed_writer_left_is_gone_a_day_later(store, leftover):
-    aged(leftover, 25)
-    store.check_writable()
-    assert hidden(store) == []
-
-
-def test_what_may_still_be_at_work_is_left_alone(store, leftover):
-    for hours in (0, 23, -25):
-        aged(leftover, hours)
-        store.check_writable()
-        assert hidden(store) == [leftover]
-
-
-@pytest.mark.parametrize("name", [".notes.tmp", "salun-0.json", ".salun-0.json.tmp", f"x.json.{'a' * 32}.tmp", ".git"])
-def test_files_of_other_kinds_are_not_ours_to_remove(store, name):
-    path = store.root / "unlearning" / name
-    path.parent.mkdir(parents=True)
-    path.write_text("kept")
-    aged(path, 1000)
-    store.check_writable()
-    assert path.read_text() == "kept"
-
-
-def test_a_leftover_that_cannot_be_removed_stops_no_run(store, leftover, monkeypatch):
-    """It may be another user's."""
-    store.check_writable()
-    aged(leftover, 25)
-    monkeypatch.setattr(Path, "unlink", Mock(side_effect=PermissionError))
-    remove_leftovers(store.root)
-    assert Path.unlink.called
-    assert hidden(store) == [leftover]
 
 
 def test_two_runs_may_find_out_at_once(store, monkeypatch):
