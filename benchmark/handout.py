@@ -24,7 +24,7 @@ from benchmark.api import (
 )
 from benchmark.checks import BrokenMethod
 from benchmark.contracts.insertion import Insertion, rebuild
-from benchmark.cost import CostCounter
+from benchmark.cost import CostCounter, Count, uncounted
 from benchmark.data.augment import make_augmentation
 from benchmark.models import build_on
 from benchmark.seeding import seeded
@@ -99,8 +99,10 @@ class Handout:
         model.load_state_dict(self.weights)
         return model
 
-    def task(self, progress: Progress) -> UnlearningTask | DefenseTask | PoisonedTrainingTask:
-        """The task, with streams at their beginning; holds nothing but what is in here."""
+    def task(
+        self, progress: Progress, counted: Count = uncounted
+    ) -> UnlearningTask | DefenseTask | PoisonedTrainingTask:
+        """The task, with streams at their beginning; holds nothing but what is in here, and what bills `task.fit`."""
         policy, allowed = self.augmentation
         augmentation = make_augmentation(policy, frozenset(allowed))
         splits: dict[str, Any] = {
@@ -111,15 +113,15 @@ class Handout:
             "recipe": self.recipe,
             "generator": torch.Generator(self.device).manual_seed(self.draw_seed),
             "fresh_model": partial(self.network.build, self.device, self.model_seed),
-            "fit": self._fit(progress),
+            "fit": self._fit(progress, counted),
             "progress": progress,
         }
         if self.kind == "post-training":
             return DefenseTask(**splits, **common, insertion_point=self.insertion_point)
         return (UnlearningTask if self.kind == "unlearning" else PoisonedTrainingTask)(**splits, **common)
 
-    def _fit(self, progress: Progress) -> Callable[[nn.Module, Split], nn.Module]:
-        loop = partial(train, recipe=self.recipe, progress=progress)
+    def _fit(self, progress: Progress, counted: Count) -> Callable[[nn.Module, Split], nn.Module]:
+        loop = partial(train, recipe=self.recipe, progress=progress, counted=counted)
         if not self.selects_epoch:
             return loop
         validation = self.shares["validation"]
@@ -140,8 +142,9 @@ def carry_out(method: Any, handout: Handout, seed: int, progress: Progress) -> t
         Diverged: it left the finite numbers.
         Unsupported: it says that it cannot work here.
     """
-    task, model = handout.task(progress), handout.model() if handout.weights else None
-    with seeded(seed), CostCounter(handout.device) as cost:
+    cost = CostCounter(handout.device)
+    task, model = handout.task(progress, cost.repeated), handout.model() if handout.weights else None
+    with seeded(seed), cost:
         result = call(method, handout.kind, model, task)
     return result, cost.as_dict()
 

@@ -12,7 +12,9 @@ import torch
 def seeded(seed: int) -> Iterator[None]:
     """Seed every global generator inside, and leave none of them changed outside."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
+    # Named, lest torch warns on a machine with many GPUs; where CUDA has not started, its generators are untouched.
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(gpus):
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002

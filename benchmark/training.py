@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,14 @@ from torch.nn.functional import cross_entropy
 
 from benchmark.api import Diverged, MedsafeError, Progress, Recipe, Split, unknown
 from benchmark.contracts.common import T
+from benchmark.cost import Count, uncounted
+from benchmark.graphs import ReplayedLoss, fastest_convolutions
 
 VERSION = 1
 """Raised with every change of what the loop computes; part of every model's identity."""
+
+OFTEN = 200
+"""Full batches in a training from which a GPU prepares for their shape: that takes about a second."""
 
 RECIPES = {
     recipe.name: recipe
@@ -53,11 +59,14 @@ def train(
     before_step: Callable[[nn.Module], None] | None = None,
     after_epoch: Callable[[nn.Module], None] | None = None,
     on_loss: Callable[[float], None] | None = None,
+    counted: Count = uncounted,
+    often: int = OFTEN,
 ) -> nn.Module:
     """Train in place with cross-entropy for the recipe's epochs; the last state is the result (PROTOCOL 1.2).
 
     `before_step` is an attacker's: it is called before each optimiser step, and the model is in training mode again
-    afterwards. `on_loss` is told every epoch's mean loss over its steps.
+    afterwards. `on_loss` is told every epoch's mean loss over its steps. `counted` bills the steps, of which those on
+    equally large batches cost the same. From `often` full batches on, a GPU replays their steps as a CUDA graph.
 
     Raises:
         Diverged: the mean loss of an epoch is not finite.
@@ -65,6 +74,11 @@ def train(
     optimizer = make_optimizer(model, recipe)
     steps = split.steps_per_epoch(recipe.batch_size)
     scheduler = make_scheduler(optimizer, recipe, steps)
+    repeats = split.images.is_cuda and recipe.epochs * (len(split) // recipe.batch_size) >= often
+    loss_of: Callable[[Tensor, Tensor], Tensor] = partial(batch_loss, model, recipe, cache_casts=not repeats)
+    if repeats and before_step is None:
+        loss_of = ReplayedLoss(model, loss_of, recipe.batch_size)
+    training = object()  # two trainings on one bill may be of two models
     for epoch in progress(range(recipe.epochs), description):
         model.train()
         total = torch.zeros((), device=split.labels.device)
@@ -72,11 +86,11 @@ def train(
             if before_step is not None:
                 before_step(model)
                 model.train()
-            with autocast(images, recipe):
-                loss = cross_entropy(model(images), labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            with counted((training, images.shape)), fastest_convolutions(repeats):
+                loss = loss_of(images, labels)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
             scheduler.step()
             total += loss.detach()
         mean = float(total) / steps  # one read an epoch: a read a step would stall a GPU
@@ -89,17 +103,24 @@ def train(
     return model
 
 
-def autocast(images: Tensor, recipe: Recipe) -> torch.autocast:
-    """The recipe's precision as a context: bf16 where it says so, else no change."""
-    return torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+def batch_loss(model: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, *, cache_casts: bool) -> Tensor:
+    """Mean cross-entropy of a batch, in the recipe's precision: bf16 where it says so.
+
+    A cast weight is kept for its next use in the same pass only if `cache_casts`, which a CUDA graph forbids.
+    """
+    bf16 = recipe.precision == "bf16"
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16, cache_enabled=cache_casts):
+        return cross_entropy(model(images), labels)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all of the model's parameters."""
+    """The recipe's optimiser over all of the model's parameters; on a GPU, one kernel updates them all."""
+    parameters = list(model.parameters())
+    fused = all(parameter.is_cuda for parameter in parameters) or None
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
     return torch.optim.SGD(
-        model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=False
+        parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=False, fused=fused
     )
 
 
@@ -117,13 +138,26 @@ def make_scheduler(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, *, batch_size: int = 1024) -> Tensor:
+def predict(model: nn.Module, images: Tensor, *, batch_size: int | None = None) -> Tensor:
     """Logits of uint8 images in eval mode: float32 (n, classes) on the CPU, never in reduced precision."""
     model.eval()
+    batch_size = batch_size or evaluation_batch(images)
     split = Split(images, torch.zeros(len(images), dtype=torch.int64, device=images.device), seed=0)
     full = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     with full, torch.autocast(images.device.type, enabled=False):
-        return torch.cat([model(batch).float().cpu() for batch, _ in split.in_order(batch_size)])
+        return torch.cat([model(batch).float() for batch, _ in split.in_order(batch_size)]).cpu()
+
+
+def evaluation_batch(images: Tensor) -> int:
+    """How many images to predict at once: 1,024 on a CPU; on a GPU more or fewer, by its memory and their size.
+
+    Allows a sixteenth of the GPU for 1 KiB a pixel, four maps of 64 channels, what a ResNet-18 needs at a time; of the
+    whole memory, not of what is free, so that the same GPU always sums in the same order.
+    """
+    if not images.is_cuda:
+        return 1024
+    memory = torch.cuda.get_device_properties(images.device).total_memory // 16
+    return max(64, min(8192, memory // (1024 * images.shape[2] * images.shape[3])))
 
 
 def resolve_device(text: str) -> torch.device:
