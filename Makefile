@@ -21,8 +21,12 @@
 #? PROFILE        how large a run: quick, full
 #? DEVICE         cpu, cuda, ...
 #? RESULTS        folder for records and leaderboards
+#? SUITE          which of suites/*.toml to sweep (default: smoke)
+#? PLAN           any value: a sweep says what there is to do, and does nothing
+#? WORKERS        processes of a sweep (default: one for each core, or each GPU)
 #? WANDB          also log to Weights & Biases: offline (no network), online (default: off)
 METHOD ?= salun
+SUITE ?= smoke
 
 #? PYTHON         interpreter to build .venv with (default: python3.13, 3.12, 3.11 or python3, the first that works)
 PYTHON ?=
@@ -48,7 +52,7 @@ run_options = $(call option,METHOD,method)$(call option,PARAMS,params)$(call opt
 	option,DEVICE,device)$(call option,RESULTS,results)$(call option,WANDB,wandb)$(if $(SANDBOX), --sandbox)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench new-method check-method leaderboard doctor test test-full lint format clean
+.PHONY: help bench sweep new-method check-method leaderboard doctor test test-full lint format clean
 .SECONDEXPANSION:
 
 help:  ## show this list
@@ -60,6 +64,10 @@ help:  ## show this list
 
 bench: $$(INSTALLED)  ## run one method, then show its scores and the leaderboard
 	$(VENV)/bin/medsafe run$(run_options)
+
+sweep: $$(INSTALLED)  ## run a whole suite, or what is left of it (variables: SUITE, PLAN, WORKERS, DEVICE, RESULTS)
+	$(VENV)/bin/medsafe sweep $(call quote,suites/$(value SUITE).toml)$(if $(PLAN), --plan)$(call \
+		option,WORKERS,workers)$(call option,DEVICE,device)$(call option,DATA_ROOT,data-root)$(call option,RESULTS,results)
 
 new-method: $$(INSTALLED)  ## write a method's template (variables: METHOD, KIND, OUTPUT)
 	$(VENV)/bin/medsafe new-method $(call quote,$(value METHOD))$(call option,KIND,kind)$(call option,OUTPUT,output)

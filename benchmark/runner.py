@@ -54,12 +54,22 @@ def run(
         on_plan(plan)
     for spec in plan.specs:
         known = records.read(asdict(spec), spec.id)
-        if known is not None and known["status"] in FINAL and has_present_metrics(known):
+        if known is not None and is_final(known):
             yield Outcome(known, reused=True)
             continue
         record = execute(plan, spec)
         records.write(record)
         yield Outcome(record, reused=False)
+
+
+def is_final(record: Record) -> bool:
+    """Whether a record stands as it is: no retry, no new metrics."""
+    return record["status"] in FINAL and has_present_metrics(record)
+
+
+def not_run(plan: Plan, spec: RunSpec, reason: str) -> Record:
+    """The record of a run that could not even begin."""
+    return _blank(plan, spec) | Record(status="error", reason=reason, notes=list(_notes(plan.bench, spec)))
 
 
 def execute(plan: Plan, spec: RunSpec) -> Record:
@@ -71,15 +81,15 @@ def execute(plan: Plan, spec: RunSpec) -> Record:
     except (MedsafeError, OSError):
         raise
     except Unsupported as error:
-        record |= {"status": "skipped", "reason": _one_line(error)}
+        record |= {"status": "skipped", "reason": one_line(error)}
     except Diverged as error:
-        record |= {"status": "diverged", "reason": _one_line(error)}
+        record |= {"status": "diverged", "reason": one_line(error)}
     except TimedOut as error:
         record |= {"status": "timeout", "reason": f"{spec.method.name} {error}"}
     except BrokenMethod as error:
-        record |= {"status": "error", "reason": f"{spec.method.name} {_one_line(error)}"}
+        record |= {"status": "error", "reason": f"{spec.method.name} {one_line(error)}"}
     except Exception as error:
-        record |= {"status": "error", "reason": f"{type(error).__name__}: {_one_line(error)}"}
+        record |= {"status": "error", "reason": f"{type(error).__name__}: {one_line(error)}"}
     record["notes"] = [*_notes(plan.bench, spec), *record["notes"]]
     return record
 
@@ -108,7 +118,8 @@ def _notes(bench: Workbench, spec: RunSpec) -> Iterator[str]:
         yield "this data set allows no augmentation: 'standard' is none"
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An error's words, for a record."""
     return " ".join(str(error).split())[:300]
 
 

@@ -1,7 +1,7 @@
 """Models that many runs share, each trained once: Original, Retrains, oracle, an attacker's clean model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def surrogate(bench: Workbench, block: int) -> SharedModel:
 
 def oracle(bench: Workbench, block: int, honest: np.ndarray) -> SharedModel:
     """The Original's seeds on the honest rows of the pool alone: what a model without the poison is like."""
-    return trained(bench, honest, block, "original")
+    return replace(trained(bench, honest, block, "original"), title=f"oracle, block {block}")
 
 
 def retrained(
@@ -74,9 +74,9 @@ def trained(
         model, split = bench.fresh_model(block, purpose, "model"), bench.split(rows, block, purpose, "order")
         return bench.fit(model, split, validation, title, seed=derive_seed(block, purpose, "global"))
 
-    kind = purpose.split(maxsplit=1)[0]
+    kind, known_by = purpose.split(maxsplit=1)[0], f"{purpose} on {len(rows):,} images, block {block}"
     own = {"kind": kind, "purpose": purpose, "block": block, "rows": hash_rows(rows)}
-    return SharedModel(bench, title, bench.common_key(validation) | own, make, len(rows) * bench.recipe.epochs)
+    return SharedModel(bench, known_by, bench.common_key(validation) | own, make, len(rows) * bench.recipe.epochs)
 
 
 def _imported(bench: Workbench) -> SharedModel:

@@ -1,0 +1,127 @@
+"""`medsafe sweep`: a whole grid of runs."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from benchmark.cli.app import OWN, PUBLISHED, Published, Results, app, console, option, path_option, say
+from benchmark.cli.tables import rebuild
+
+if TYPE_CHECKING:
+    from benchmark.sweep.drive import Progress
+    from benchmark.sweep.jobs import Todo
+
+SHOWN = 8
+"""Failures that are named at the end; the records have all."""
+
+
+@app.command()
+def sweep(
+    suite: Annotated[Path, typer.Argument(help="The suite's file, e.g. suites/smoke.toml.")],
+    plan: Annotated[bool, option("Say what there is to do, and do nothing.")] = False,
+    workers: Annotated[int | None, option("Processes; by default cores over threads, or one for each GPU.")] = None,
+    threads: Annotated[int, option("CPU threads of a worker; results are bitwise equal at one number only.")] = 1,
+    device: Annotated[str, option("auto (all GPUs, else the CPU), cpu, cuda or cuda:1.")] = "auto",
+    extend_published: Annotated[bool, option("Leave out what is published already.")] = False,
+    data_root: Annotated[Path | None, path_option("Folder with MedMNIST's files; else they are downloaded.")] = None,
+    results: Results = OWN,
+    published: Published = PUBLISHED,
+) -> None:
+    """Run all that a suite asks for and is not recorded yet; killed, it goes on where it was."""
+    from benchmark.cli.app import set_threads
+    from benchmark.plan import Request
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.records import RecordStore
+    from benchmark.sweep.devices import worker_devices
+    from benchmark.sweep.drive import drive
+    from benchmark.sweep.executors import LocalExecutor
+    from benchmark.sweep.jobs import todo
+    from benchmark.sweep.suite import read_suite
+    from benchmark.sweep.work import Place
+
+    set_threads(threads)
+    devices = worker_devices(device, workers, threads)
+    read = read_suite(suite.expanduser(), Request("", data_root=data_root, device=devices[0]))
+    store, records = ArtifactStore(default_cache()), RecordStore(results)
+    left = todo(read.requests, store, [records, *([RecordStore(published)] if extend_published else [])])
+    _say_plan(read.name, left)
+    if plan:
+        return
+    records.check_writable()
+    if left.jobs:
+        with LocalExecutor(Place(store.root, results, threads), devices) as executor:
+            progress = _watched(lambda on_change: drive(left.jobs, executor, on_change))
+        store.remove_leftovers()
+        rebuild(results)
+        _say_end(progress)
+
+
+def _say_plan(name: str, left: "Todo") -> None:
+    runs, models = len(left.runs), left.models
+    say(f"{name}: {runs + len(left.recorded)} runs, {len(left.recorded)} recorded, {runs} to do")
+    say(f"models that runs share: {len(models) + len(left.cached)}, {len(left.cached)} in the cache, "
+        f"{len(models)} to train ({sum(job.images for job in models):,} gradient-equivalents)")  # fmt: skip
+    for job in models:
+        say(f"  {job.title}: {job.images:,} gradient-equivalents, for {left.uses[job.id]} runs")
+
+
+def _watched(work: Callable[[Callable[["Progress"], None]], "Progress"]) -> "Progress":
+    """A table that renews itself on a terminal, elsewhere a line for each job."""
+    start, told = time.monotonic(), Counter[str]()
+    live = Live(console=console, transient=True) if console.is_terminal else None
+
+    def on_change(progress: "Progress") -> None:
+        if live is not None:
+            live.update(_table(progress, time.monotonic() - start))
+        for job, result in progress.ended[told["jobs"] :]:
+            told["jobs"] += 1
+            reason = f": {result.reason}" if result.reason else ""
+            line = f"{job.title}: {result.status}{reason} ({result.seconds:.1f} s)"
+            if live is None:
+                say(f"{told['jobs']}/{progress.total} {line}, {_remaining(progress, time.monotonic() - start)} left")
+            elif result.reason:
+                console.print(line, markup=False, soft_wrap=True)
+
+    with live or nullcontext():
+        return work(on_change)
+
+
+def _table(progress: "Progress", elapsed: float) -> Table:
+    table = Table.grid(padding=(0, 2))
+    done = len(progress.ended) - len(progress.failed)
+    table.add_row(
+        f"done {done} of {progress.total}", f"running {len(progress.running)}", f"failed {len(progress.failed)}",
+        f"{_time(elapsed)} gone, {_remaining(progress, elapsed)} left",
+    )  # fmt: skip
+    for job in progress.running:
+        table.add_row("", "", "", job.title.replace("[", "\\["))
+    return table
+
+
+def _remaining(progress: "Progress", elapsed: float) -> str:
+    """By what those that ended took; only roughly, for models come first."""
+    return _time(elapsed / len(progress.ended) * progress.left) if progress.ended else "?"
+
+
+def _time(seconds: float) -> str:
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"
+
+
+def _say_end(progress: "Progress") -> None:
+    """What became of it; exit code 1 where something failed."""
+    failed: list[Any] = progress.failed
+    say(f"{len(progress.ended) - len(failed)} jobs done, {len(failed)} failed")
+    for job, result in failed[:SHOWN]:
+        say(f"  {job.title}: {result.status}: {result.reason}")
+    if failed[SHOWN:]:
+        say(f"  and {len(failed) - SHOWN} more")
+    if failed:
+        say("the same command tries them again")
+        raise typer.Exit(1)
