@@ -52,7 +52,7 @@ run_options = $(call option,METHOD,method)$(call option,PARAMS,params)$(call opt
 	option,DEVICE,device)$(call option,RESULTS,results)$(call option,WANDB,wandb)$(if $(SANDBOX), --sandbox)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench sweep new-method check-method leaderboard doctor test test-full lint format clean
+.PHONY: help bench sweep new-method check-method leaderboard doctor perf gpu-report test test-full lint format clean
 .SECONDEXPANSION:
 
 help:  ## show this list
@@ -80,6 +80,12 @@ leaderboard: $$(INSTALLED)  ## rebuild leaderboards and page from the records (v
 
 doctor: $$(INSTALLED)  ## check device, data, cache and folders (variables: RESULTS, DATA_ROOT)
 	$(VENV)/bin/medsafe doctor$(call option,RESULTS,results)$(call option,DATA_ROOT,data-root)
+
+perf: $$(INSTALLED)  ## measure the suite beside what one would write without it, into results/perf (needs an idle machine)
+	$(IN_VENV) -m benchmark.perf --output results/perf
+
+gpu-report: $$(INSTALLED)  ## measure what matters on a GPU, into results/perf; without a GPU it says so
+	$(IN_VENV) -m benchmark.perf.gpu --output results/perf
 
 test: $$(INSTALLED)  ## the fast tests, without network (variable: TEST_DATA)
 	@$(call pytest,not slow and not network)

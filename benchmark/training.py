@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from benchmark.api import Diverged, MedsafeError, Progress, Recipe, Split, unknown
 from benchmark.contracts.common import T
 from benchmark.cost import Count, uncounted
-from benchmark.graphs import ReplayedLoss, fastest_convolutions
+from benchmark.graphs import Loss, ReplayedLoss, fastest_convolutions
 
 VERSION = 1
 """Raised with every change of what the loop computes; part of every model's identity."""
@@ -75,9 +75,7 @@ def train(
     steps = split.steps_per_epoch(recipe.batch_size)
     scheduler = make_scheduler(optimizer, recipe, steps)
     repeats = split.images.is_cuda and recipe.epochs * (len(split) // recipe.batch_size) >= often
-    loss_of: Callable[[Tensor, Tensor], Tensor] = partial(batch_loss, model, recipe, cache_casts=not repeats)
-    if repeats and before_step is None:
-        loss_of = ReplayedLoss(model, loss_of, recipe.batch_size)
+    loss_of = make_loss(model, recipe, replayed=repeats and before_step is None)
     training = object()  # two trainings on one bill may be of two models
     for epoch in progress(range(recipe.epochs), description):
         model.train()
@@ -101,6 +99,12 @@ def train(
         if after_epoch is not None:
             after_epoch(model)
     return model
+
+
+def make_loss(model: nn.Module, recipe: Recipe, *, replayed: bool) -> Loss:
+    """The loss of a batch, by the ordinary way or, for full batches, out of a CUDA graph."""
+    loss = partial(batch_loss, model, recipe, cache_casts=not replayed)
+    return ReplayedLoss(model, loss, recipe.batch_size) if replayed else loss
 
 
 def batch_loss(model: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, *, cache_casts: bool) -> Tensor:

@@ -38,6 +38,7 @@ def sweep(
     from benchmark.cli.app import set_threads
     from benchmark.plan import Request
     from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.files import remove_leftovers
     from benchmark.store.records import RecordStore
     from benchmark.sweep.devices import worker_devices
     from benchmark.sweep.drive import drive
@@ -58,7 +59,8 @@ def sweep(
     if left.jobs:
         with LocalExecutor(Place(store.root, results, threads), devices) as executor:
             progress = _watched(lambda on_change: drive(left.jobs, executor, on_change))
-        store.remove_leftovers()
+        store.remove_leftovers()  # of workers that died
+        remove_leftovers(records.root)
         rebuild(results)
         _say_end(progress)
 

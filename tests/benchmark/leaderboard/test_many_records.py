@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from tests.benchmark.leaderboard.many import write_many_records
+from benchmark.perf.many import write_many_records
 
 pytestmark = pytest.mark.slow
 WANTED = 10_000

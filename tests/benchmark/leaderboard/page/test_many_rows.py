@@ -5,7 +5,7 @@ import re
 import pytest
 
 from benchmark.leaderboard.page.build import write_page
-from tests.benchmark.leaderboard.many import write_many_records
+from benchmark.perf.many import write_many_records
 from tests.benchmark.leaderboard.page.conftest import build
 from tests.benchmark.leaderboard.page.tables import TABLES, csv_of
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from benchmark.config import identity
+from benchmark.errors import MedsafeError
 from benchmark.store.records import Record, RecordStore
 
-PUBLISHED = Path(__file__).parents[3] / "results"
+PUBLISHED = Path(__file__).parents[2] / "results"
 ERROR_SHARE = 0.003
 """Of the records; one in ten of their rows is then incomplete, or fewer."""
 KEPT_OF_ERRORS = ("schema", "spec", "declarations", "classes", "notes", "environment", "created", "setting", "gate")
@@ -29,10 +30,16 @@ def write_many_records(results: Path, wanted: int = 10_000, seed: int = 0) -> No
 
 
 def many_records(wanted: int, seed: int = 0) -> Iterator[Record]:
-    """Records of both tracks, half each, all different: the published ones, then varied copies of them."""
+    """Records of both tracks, half each, all different: the published ones, then varied copies of them.
+
+    Raises:
+        MedsafeError: nothing is published that could be copied.
+    """
     rng, published = np.random.default_rng(seed), list(RecordStore(PUBLISHED))
     for track, share in (("unlearning", wanted // 2), ("backdoor", wanted - wanted // 2)):
         models = [record for record in published if record["spec"]["track"] == track]
+        if not models:
+            raise MedsafeError(f"{PUBLISHED} holds no record of the {track} track to copy; measure in a checkout")
         copies = (record for number in count() for record in _copies(models, number, rng))
         yield from (record for record, _ in zip(copies, range(share), strict=False))
 

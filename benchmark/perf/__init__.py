@@ -1,0 +1,1 @@
+"""How fast the suite is, beside what one would have written instead: `python -m benchmark.perf`."""
