@@ -77,12 +77,12 @@ class Workbenches:
     ) -> Workbench:
         dataset = self.dataset(*data)
         make_augmentation(recipe.augmentation, dataset.allowed)
+        splits = self._splits(data, DataSpec.split_seed, non_member_share, groups, kept)
         spec = DataSpec(
             dataset.name, dataset.sha256, non_member_share=non_member_share,
             groups_sha256=sha256_of(groups) if groups else None,
             allowed_augmentations=tuple(sorted(dataset.allowed)),
         )  # fmt: skip
-        splits = self._splits(data, spec.split_seed, non_member_share, groups, kept)
         images = self._on_device(data, device)
         return Workbench(
             spec, dataset, images, splits, architecture, recipe, self.store, self.progress, checkpoint

@@ -38,7 +38,7 @@ def test_a_changed_metric_is_computed_anew_from_stored_predictions_without_train
     (before,) = records()
     other_ua()
     monkeypatch.setattr("benchmark.tracks.models.train", lambda *_: pytest.fail("trained"))
-    monkeypatch.setattr("benchmark.plan.load_dataset", lambda *_: pytest.fail("loaded the data"))
+    monkeypatch.setattr("benchmark.workbenches.load_dataset", lambda *_: pytest.fail("loaded the data"))
     said = medsafe("rescore")
     assert said.code == 0, said.err
     assert said.out.count("): rescored") == 1
