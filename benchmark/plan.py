@@ -31,7 +31,7 @@ from benchmark.tracks.poisoning import Attack
 from benchmark.tracks.shared import SharedModel
 from benchmark.tracks.unlearning import UnlearningTrack
 from benchmark.training import VERSION, get_recipe, resolve_device, silent
-from benchmark.workbenches import Workbenches
+from benchmark.workbenches import Setup, Workbenches
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ def _unlearning(request: Request, profile: Profile, workbenches: Workbenches) ->
     _refuse(request, attacks, "belongs to a backdoor defence", "an unlearning method")
     original_sha256 = checkpoint_sha256(request.original) if request.original else None
     _check_names(request, profile)
-    dataset = workbenches.dataset(*_data(request))
+    dataset = workbenches.dataset(*_setup(request, profile).data)
     scenario = parse_scenario(request.scenario or profile.scenario)
     check_scenario(scenario, dataset)
-    bench = _workbench(request, profile, workbenches, scenario)
+    bench = workbenches.open(_setup(request, profile, scenario))
     rows = draw_forget(scenario, dataset, bench.splits, seed=0)  # an empty or total forget set is an error beforehand
     if request.original is not None:
         load_checkpoint(bench.fresh_model("check"), request.original)
@@ -144,7 +144,7 @@ def _backdoor(request: Request, profile: Profile, workbenches: Workbenches) -> P
     plugin.configure(request.preset, request.parameters or {})
     blocks, pool = parse_blocks(request.blocks or str(profile.blocks)), request.pool or profile.pool
     _check_names(request, profile)
-    bench = _workbench(request, profile, workbenches)
+    bench = workbenches.open(_setup(request, profile))
     dataset = bench.dataset
     pool = canonical_pool(pool, bench.splits)
     clean_images = len(defender_rows(dataset, bench.splits, pool))
@@ -215,18 +215,12 @@ def _check_names(request: Request, profile: Profile) -> None:
         raise MedsafeError(f"share of non-members {request.non_member_share}: must lie in [0, 1)")
 
 
-def _data(request: Request) -> tuple[str, Path | None, frozenset[str] | None]:
-    """The arguments of `load_dataset`."""
-    allow = None if request.allow is None else frozenset(request.allow)
-    return request.dataset or get_profile(request.profile).dataset, request.data_root, allow
-
-
-def _workbench(
-    request: Request, profile: Profile, workbenches: Workbenches, scenario: Scenario | None = None
-) -> Workbench:
+def _setup(request: Request, profile: Profile, scenario: Scenario | None = None) -> Setup:
     device = resolve_device(request.device)
-    recipe = for_device(get_recipe(request.recipe or profile.recipe), device)
-    return workbenches.open(
-        _data(request), request.architecture or profile.architecture, recipe, device, groups=request.groups,
-        non_member_share=request.non_member_share, checkpoint=request.original, scenario=scenario,
+    return Setup(
+        request.dataset or profile.dataset, request.data_root,
+        None if request.allow is None else frozenset(request.allow), request.architecture or profile.architecture,
+        for_device(get_recipe(request.recipe or profile.recipe), device), device,
+        non_member_share=request.non_member_share, groups=request.groups, checkpoint=request.original,
+        kept=None if scenario is None or scenario.ids is None else tuple(scenario.ids.tolist()),
     )  # fmt: skip

@@ -74,7 +74,8 @@ def not_run(plan: Plan, spec: RunSpec, reason: str) -> Record:
 
 def execute(plan: Plan, spec: RunSpec) -> Record:
     """Compute one run. What goes wrong in training or in the method is a record with its status and reason."""
-    record = _blank(plan, spec)
+    record, clock = _blank(plan, spec), plan.bench.clock
+    started = clock.seconds()
     try:
         for part in plan.track.run(spec):
             record |= part
@@ -91,6 +92,7 @@ def execute(plan: Plan, spec: RunSpec) -> Record:
     except Exception as error:
         record |= {"status": "error", "reason": f"{type(error).__name__}: {one_line(error)}"}
     record["notes"] = [*_notes(plan.bench, spec), *record["notes"]]
+    record["seconds"] = clock.since(started)
     return record
 
 

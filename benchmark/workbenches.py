@@ -1,5 +1,6 @@
 """Workbenches by what they consist of: data sets and splits that several requests share are loaded and cut once."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from benchmark.api import Progress, Recipe
 from benchmark.config import DataSpec
 from benchmark.data.augment import make_augmentation
 from benchmark.data.datasets import Dataset, load_dataset
-from benchmark.data.scenarios import Scenario
 from benchmark.data.splits import Splits, make_splits, read_groups
 from benchmark.errors import MedsafeError
 from benchmark.store.artifacts import ArtifactStore
@@ -24,6 +24,43 @@ MOST_DATASETS = 2
 MOST_WORKBENCHES = 32
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a workbench consists of.
+
+    Attributes:
+        dataset: a name, or a file.
+        data_root: folder with the files of named data sets.
+        allow: augmentations that the user vouches for; None are those known of the data.
+        architecture: of all models.
+        recipe: of their training.
+        device: where they live.
+        non_member_share: of official train that no model sees.
+        groups: the user's CSV of patients or volumes.
+        checkpoint: the user's own Original.
+        kept: images that must be in the train pool, in ascending order; None where that is of no matter.
+    """
+
+    dataset: str
+    data_root: Path | None
+    allow: frozenset[str] | None
+    architecture: str
+    recipe: Recipe
+    device: torch.device
+    non_member_share: float
+    groups: Path | None = None
+    checkpoint: Path | None = None
+    kept: tuple[int, ...] | None = None
+
+    @property
+    def data(self) -> "Data":
+        """The arguments of `load_dataset`."""
+        return self.dataset, self.data_root, self.allow
+
+
+Data = tuple[str, Path | None, frozenset[str] | None]
+
+
 class Workbenches:
     """Opens workbenches over one cache; those that were open lately are found again."""
 
@@ -34,74 +71,35 @@ class Workbenches:
         self._splits = lru_cache(MOST_WORKBENCHES)(self._cut)
         self._known = lru_cache(MOST_WORKBENCHES)(self._make)
 
-    def open(
-        self,
-        data: tuple[str, Path | None, frozenset[str] | None],
-        architecture: str,
-        recipe: Recipe,
-        device: torch.device,
-        *,
-        non_member_share: float,
-        groups: Path | None = None,
-        checkpoint: Path | None = None,
-        scenario: Scenario | None = None,
-    ) -> Workbench:
-        """The workbench of these data, net and recipe.
-
-        Args:
-            data: the arguments of `load_dataset`.
-            architecture: of all models.
-            recipe: of their training.
-            device: where they live.
-            non_member_share: of official train that no model sees.
-            groups: the user's CSV of patients or volumes.
-            checkpoint: the user's own Original.
-            scenario: whose listed images must be in the train pool.
+    def open(self, setup: Setup) -> Workbench:
+        """The workbench of this setup.
 
         Raises:
             MedsafeError: the data cannot be loaded or cut, or do not allow the recipe's augmentation.
         """
-        kept = None if scenario is None or scenario.ids is None else tuple(scenario.ids.tolist())
-        return self._known(data, architecture, recipe, device, non_member_share, groups, checkpoint, kept)
+        return self._known(setup)
 
-    def _make(
-        self,
-        data: tuple[str, Path | None, frozenset[str] | None],
-        architecture: str,
-        recipe: Recipe,
-        device: torch.device,
-        non_member_share: float,
-        groups: Path | None,
-        checkpoint: Path | None,
-        kept: tuple[int, ...] | None,
-    ) -> Workbench:
-        dataset = self.dataset(*data)
-        make_augmentation(recipe.augmentation, dataset.allowed)
-        splits = self._splits(data, DataSpec.split_seed, non_member_share, groups, kept)
+    def _make(self, setup: Setup) -> Workbench:
+        dataset = self.dataset(*setup.data)
+        make_augmentation(setup.recipe.augmentation, dataset.allowed)
+        splits = self._splits(setup.data, setup.non_member_share, setup.groups, setup.kept)
         spec = DataSpec(
-            dataset.name, dataset.sha256, non_member_share=non_member_share,
-            groups_sha256=sha256_of(groups) if groups else None,
+            dataset.name, dataset.sha256, non_member_share=setup.non_member_share,
+            groups_sha256=sha256_of(setup.groups) if setup.groups else None,
             allowed_augmentations=tuple(sorted(dataset.allowed)),
         )  # fmt: skip
-        images = self._on_device(data, device)
+        images = self._on_device(setup.data, setup.device)
         return Workbench(
-            spec, dataset, images, splits, architecture, recipe, self.store, self.progress, checkpoint
-        )  # fmt: skip
+            spec, dataset, images, splits, setup.architecture, setup.recipe, self.store, self.progress, setup.checkpoint
+        )
 
-    def _load_images(self, data: tuple[str, Path | None, frozenset[str] | None], device: torch.device) -> Tensor:
+    def _load_images(self, data: Data, device: torch.device) -> Tensor:
         return self.dataset(*data).images.to(device)
 
-    def _cut(
-        self,
-        data: tuple[str, Path | None, frozenset[str] | None],
-        seed: int,
-        non_member_share: float,
-        groups: Path | None,
-        kept: tuple[int, ...] | None,
-    ) -> Splits:
+    def _cut(self, data: Data, non_member_share: float, groups: Path | None, kept: tuple[int, ...] | None) -> Splits:
         dataset: Dataset = self.dataset(*data)
         splits = make_splits(
-            dataset, seed=seed, non_member_share=non_member_share,
+            dataset, seed=DataSpec.split_seed, non_member_share=non_member_share,
             groups=read_groups(groups, dataset) if groups else None,
             keep_in_pool=None if kept is None else np.array(kept, np.int64),
         )  # fmt: skip

@@ -14,14 +14,16 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from benchmark.api import Recipe
 from benchmark.checks import BrokenMethod
 from benchmark.contracts.insertion import LAYERS, Insertion
 from benchmark.describe import Description
+from benchmark.errors import MedsafeError
 from benchmark.handout import Handout, Network, Share
+from benchmark.store.tensors import write_tensors
 
 ORDER, PARTS, TENSORS = "order.json", "handout.json", "handout.safetensors"
 ANSWER, WEIGHTS, FINDINGS = "answer.json", "model.safetensors", "findings.jsonl"
@@ -99,11 +101,14 @@ class Answer(Message):
 
 
 def write_handout(folder: Path, handout: Handout) -> None:
-    """Put a handout into the exchange folder."""
+    """Put a handout into the exchange folder.
+
+    Raises:
+        MedsafeError: it does not fit there, or the folder cannot be written.
+    """
     tensors = {f"weights.{name}": tensor for name, tensor in handout.weights.items()}
     for name, share in handout.shares.items():
         tensors |= {f"{name}.images": share.images, f"{name}.labels": share.labels}
-    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / TENSORS)
     parts = {
         "kind": handout.kind, "seeds": {name: share.seed for name, share in handout.shares.items()},
         "channels_last": [name for name, share in handout.shares.items() if is_channels_last(share.images)],
@@ -111,7 +116,12 @@ def write_handout(folder: Path, handout: Handout) -> None:
         "draw_seed": handout.draw_seed, "recipe": asdict(handout.recipe), "selects_epoch": handout.selects_epoch,
         "insertion_point": handout.insertion_point, "insertions": handout.insertions,
     }  # fmt: skip
-    (folder / PARTS).write_text(json.dumps(parts))
+    try:
+        write_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / TENSORS)
+        (folder / PARTS).write_text(json.dumps(parts))
+    except OSError as error:
+        reason = f"'{folder.parent}' cannot hold what a method is handed ({error.strerror})"
+        raise MedsafeError(f"{reason}: set TMPDIR to a folder that can") from error
 
 
 def read_handout(folder: Path, device: torch.device) -> Handout:

@@ -24,7 +24,7 @@ from benchmark.perf.plain_sau import plain_sau
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.tracks.models import Workbench
 from benchmark.training import get_recipe, make_optimizer, make_scheduler, silent, train
-from benchmark.workbenches import Workbenches
+from benchmark.workbenches import Setup, Workbenches
 from methods.defenses.sau import SAU
 from methods.unlearning.salun import saliency_masks
 
@@ -70,9 +70,8 @@ def overhead(architecture: str = "cnn-small") -> Iterator[Comparison]:
     recipe = replace(get_recipe("cpu"), epochs=OVERHEAD_EPOCHS)
     with tempfile.TemporaryDirectory() as folder:
         workbenches = Workbenches(ArtifactStore(Path(folder)), silent)
-        bench = workbenches.open(
-            (DATA, None, None), architecture, recipe, torch.device("cpu"), non_member_share=0.1
-        )  # fmt: skip
+        setup = Setup(DATA, None, None, architecture, recipe, torch.device("cpu"), non_member_share=0.1)
+        bench = workbenches.open(setup)
         yield Comparison(
             "the suite's own share of a training",
             f"{architecture}, {OVERHEAD_EPOCHS} epochs of {len(bench.splits.pool):,} images",

@@ -20,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from benchmark.clock import Clock
 from benchmark.config import canonical_json, identity
 from benchmark.errors import MedsafeError
 from benchmark.store.files import ATTEMPTS, sha256_of, sync
@@ -48,10 +49,10 @@ class Artifact:
 
 
 class ArtifactStore:
-    """A folder of artifacts that any number of processes may share."""
+    """A folder of artifacts that any number of processes may share. Its `clock` says where their making takes time."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.clock = root, Clock()
         try:
             (root / "locks").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -173,7 +174,8 @@ class ArtifactStore:
         """
         lock = FileLock(self.root / "locks" / f"{name.partition('.')[0]}.lock")
         try:
-            lock.acquire(timeout)
+            with self.clock.span("waiting"):
+                lock.acquire(timeout)
         except Timeout:
             raise
         except OSError as error:

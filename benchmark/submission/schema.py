@@ -82,6 +82,16 @@ class Curves(Strict):
     roc: Roc | None = None
 
 
+class Seconds(Strict):
+    training: NonNegativeFloat
+    method: NonNegativeFloat
+    prediction: NonNegativeFloat
+    metrics: NonNegativeFloat
+    waiting: NonNegativeFloat
+    suite: NonNegativeFloat
+    total: NonNegativeFloat
+
+
 class RecordFile(Strict):
     """`benchmark.store.records.Record` with every type laid down; what depends on track and status is in `model_of`."""
 
@@ -94,6 +104,7 @@ class RecordFile(Strict):
     notes: list[str]
     artifacts: dict[str, Sha256] = {}
     environment: Environment
+    seconds: Seconds | None = None
     created: str
     verification: dict[str, Any] = {}
 

@@ -54,13 +54,13 @@ class BackdoorTrack:
         setting = self._setting(block)
         yield Record(setting=setting, sizes=self._sizes(spec, clean_images), notes=list(self._notes(spec, setting)))
         references = {name: self._answers(block, getattr(block, name)) for name in REFERENCES}
-        scored = score(setting, references)
+        scored = self._scored(setting, references)
         yield scored | Record(artifacts={name: artifact.folder.name for name, artifact in references.items()})
         if not scored["gate"]["passed"]:
             raise Unsupported(f"attack failed: {scored['gate']['reason']}")
         model = self._defended(spec, block, clean_images)
         yield self.bench.stored(model, references, base=block.clean, ideal=[block.oracle])
-        yield score(setting, references | {"model": model})
+        yield self._scored(setting, references | {"model": model})
 
     def models(self, spec: BackdoorSpec) -> list[SharedModel]:
         """What this run shares with others."""
@@ -89,6 +89,10 @@ class BackdoorTrack:
         """A reference's logits on the test images and on the stamped ones."""
         key = {"test": hash_rows(self.bench.splits.test), "attack": block.attack.folder.name if block.attack else None}
         return self.bench.predicted(model, key, self._test_images(block), self._test_labels())
+
+    def _scored(self, setting: dict[str, Any], answers: dict[str, Artifact]) -> Record:
+        with self.bench.clock.span("metrics"):
+            return score(setting, answers)
 
     def _test_images(self, block: AttackedBlock) -> dict[str, Tensor]:
         test = {"clean": self.bench.images[self.bench.rows_on_device(self.bench.splits.test)]}

@@ -21,10 +21,11 @@ def made_by(bench: Workbench, method: Any, handout: Handout, seed: int) -> Made:
         TimedOut: it ran longer than a plugin may.
     """
     result: object
-    if isinstance(method, IsolatedMethod):
-        result, cost = method.carry_out(handout, seed)
-    else:
-        result, cost = carry_out(method, handout, seed, bench.progress)
+    with bench.clock.span("method"):
+        if isinstance(method, IsolatedMethod):
+            result, cost = method.carry_out(handout, seed)
+        else:
+            result, cost = carry_out(method, handout, seed, bench.progress)
     sample = bench.images[torch.from_numpy(bench.splits.validation[:300]).to(bench.device)]
     return Made(check_model(result, bench.fresh_model("check"), sample), cost)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmark.api import Augmentation, Diverged, MedsafeError, Progress, Recipe, Split, derive_seed
+from benchmark.clock import Clock
 from benchmark.config import DataSpec
 from benchmark.contracts.insertion import insertions_of, rebuild
 from benchmark.cost import CostCounter
@@ -25,6 +26,7 @@ from benchmark.seeding import seeded
 from benchmark.selection import train_selected
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
+from benchmark.store.tensors import write_tensors
 from benchmark.tracks.stored import (
     DIVERGED,
     INSERTIONS,
@@ -59,6 +61,11 @@ class Workbench:
     def device(self) -> torch.device:
         """Where models and images live."""
         return self.images.device
+
+    @property
+    def clock(self) -> Clock:
+        """Sums up where the runs spend their time."""
+        return self.store.clock
 
     @property
     def compute(self) -> str:
@@ -153,7 +160,7 @@ class Workbench:
             train, recipe=self.recipe, progress=self.progress, description=description, before_step=before_step,
             on_loss=losses.append, counted=cost.repeated,
         )  # fmt: skip
-        with seeded(seed), cost:
+        with self.clock.span("training"), seeded(seed), cost:
             if self.selects_epoch:
                 rows = self.rows_on_device(validation)
                 train_selected(loop, self.images[rows], self.dataset.labels.to(self.device)[rows], model, split)
@@ -186,14 +193,14 @@ class Workbench:
             try:
                 made = make()
                 weights = {name: tensor.contiguous().cpu() for name, tensor in made.model.state_dict().items()}
-                logits = {name: predict(made.model, each) for name, each in (images or {"logits": self.images}).items()}
+                logits = self._logits(made.model, images or {"logits": self.images})
                 _check_finite((*logits.values(), *weights.values()), key.get("purpose", key["kind"]))
             except Diverged as error:
                 return {DIVERGED: str(error)}  # kept as well: it would happen again
-            _write(weights, folder / MODEL)
-            _write(logits | tensors_of(beside), folder / PREDICTIONS)
+            write_tensors(weights, folder / MODEL)
+            write_tensors(logits | tensors_of(beside), folder / PREDICTIONS)
             for name, tensors in made.files.items():
-                _write({each: tensor.contiguous().cpu() for each, tensor in tensors.items()}, folder / name)
+                write_tensors({each: tensor.contiguous().cpu() for each, tensor in tensors.items()}, folder / name)
             insertions = insertions_of(made.model)
             return made.metadata | ({INSERTIONS: insertions} if insertions else {})
 
@@ -247,18 +254,16 @@ class Workbench:
         """A stored model's logits on further images, which the key names; arguments as in `keep`."""
 
         def create(folder: Path) -> dict[str, Any]:
-            network = self.load(model)
-            logits = {name: predict(network, each) for name, each in images.items()}
-            _write(logits | tensors_of(beside), folder / PREDICTIONS)
+            logits = self._logits(self.load(model), images)
+            write_tensors(logits | tensors_of(beside), folder / PREDICTIONS)
             return {}
 
         own = {"kind": "predictions", "model": model.folder.name, "compute": self.compute}
         return self.store.get_or_create({**key, **own}, create)
 
-
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    """A safetensors file, written by Python: `save_file` hides a full disk in an error that is no OSError."""
-    path.write_bytes(save(tensors))
+    def _logits(self, model: nn.Module, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with self.clock.span("prediction"):
+            return {name: predict(model, each) for name, each in images.items()}
 
 
 def _check_finite(tensors: Iterable[Tensor], purpose: str) -> None:

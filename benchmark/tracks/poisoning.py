@@ -148,7 +148,7 @@ def attacked_model(bench: Workbench, attack: Attack, block: int) -> SharedModel:
 
     def make() -> Made:
         task = _attack_task(bench, block, rows)
-        with seeded(derive_seed(block, "attack", "global")):
+        with bench.clock.span("training"), seeded(derive_seed(block, "attack", "global")):
             trigger = attack.method.trigger(task)
             split = _training_split(bench, attack.info, task, trigger, block)
             model, seed = bench.fresh_model(block, "original", "model"), derive_seed(block, "original", "global")

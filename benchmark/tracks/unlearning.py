@@ -132,11 +132,14 @@ def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact,
     def scores(artifact: Artifact) -> Scores:
         def create(folder: Path) -> dict[str, Any]:
             logits = predictions_of(artifact)["logits"]
-            return asdict(score_unlearning(logits, stored["labels"], splits, seed=seed))
+            with store.clock.span("metrics"):
+                return asdict(score_unlearning(logits, stored["labels"], splits, seed=seed))
 
         return Scores(**store.get_or_create(context | {"model": artifact.folder.name}, create).metadata)
 
     own = scores(model)
+    with store.clock.span("metrics"):
+        curves = _curves(model, original, retrains)
     return Record(
         metrics=own.values,
         unresolved=own.unresolved,
@@ -144,7 +147,7 @@ def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact,
             "original": scores(original).values,
             "retrain": [scores(artifact).values for artifact in retrains],
         },
-        curves=_curves(model, original, retrains),
+        curves=curves,
         declarations=declarations("unlearning"),
         sizes={name: len(rows) for name, rows in _row_sets(splits).items()},
     )

@@ -62,7 +62,7 @@ def record_files(folder):
 def comparable(content):
     """A record without what differs between any two runs: when, and how many wall seconds."""
     record = json.loads(content)
-    del record["created"], record["cost"]["retrain_seconds"]
+    del record["created"], record["seconds"], record["cost"]["retrain_seconds"]
     for cost in (record["cost"], record["cost"]["original"]):
         del cost["seconds"]
     return record

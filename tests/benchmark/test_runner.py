@@ -34,6 +34,7 @@ def comparable(record):
     """A record without what may differ between two equal runs: time and wall seconds."""
     record = copy.deepcopy(record)
     record.pop("created")
+    record.pop("seconds")
     for cost in (record["cost"], record["cost"]["original"]):
         cost.pop("seconds")
     record["cost"].pop("retrain_seconds")

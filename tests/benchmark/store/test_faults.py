@@ -4,6 +4,7 @@ Afterwards there is what was there before or what was to be there, never half of
 and nothing temporary remains. The steps are not listed here: they are those that an undisturbed call takes.
 """
 
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -49,11 +50,8 @@ def test_a_kill_leaves_the_old_or_the_new_and_the_next_call_finishes(story, mome
 @pytest.mark.parametrize(("story", "moment"), MOMENTS)
 def test_an_error_leaves_the_old_or_the_new_and_the_next_call_finishes(story, moment, spring, lasting, folder):
     told, trap = story(folder), Trap(moment, spring, lasting=lasting)
-    try:
-        with trap.set():
-            told.act()
-    except (OSError, MedsafeError):
-        pass
+    with contextlib.suppress(OSError, MedsafeError), trap.set():
+        told.act()
     assert trap.sprung
     told.check()
     told.finish()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +25,22 @@ IN_PROCESS = Isolation(in_process=True)
 """Spares a plugin's tests the start of a process; `tests/benchmark/cli/test_submission.py` has one start."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def short():
-    """The `cpu` recipe with two epochs, for whoever computes a submission again too; yields it as it was."""
-    before = training.RECIPES["cpu"]
+CPU = training.RECIPES["cpu"]
+
+
+@contextmanager
+def two_epochs():
+    """The `cpu` recipe, made short."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(training.RECIPES, "cpu", replace(before, epochs=2))
-        yield before
+        patch.setitem(training.RECIPES, "cpu", replace(CPU, epochs=2))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def short():
+    """Whoever computes a submission again does so with two epochs too; yields the recipe as it is elsewhere."""
+    with two_epochs():
+        yield CPU
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +52,9 @@ def computed(tmp_path_factory, tiny_npz):
     def go(method="finetune", results="results", **changes) -> Path:
         request = Request(method, **{"dataset": str(tiny_npz), "isolation": IN_PROCESS} | changes)
         store = ArtifactStore(folder / "cache")
-        for _ in run(request, store, RecordStore(folder / results)):
-            pass
+        with two_epochs():
+            for _ in run(request, store, RecordStore(folder / results)):
+                pass
         return folder / results
 
     go.cache = folder / "cache"
