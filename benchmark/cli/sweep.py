@@ -2,11 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import psutil
 import typer
 from rich.live import Live
 from rich.table import Table
@@ -16,7 +17,7 @@ from benchmark.cli.tables import rebuild
 
 if TYPE_CHECKING:
     from benchmark.sweep.drive import Progress
-    from benchmark.sweep.jobs import Todo
+    from benchmark.sweep.jobs import Job, Todo
 
 SHOWN = 8
 """Failures that are named at the end; the records have all."""
@@ -42,17 +43,22 @@ def sweep(
     from benchmark.store.records import RecordStore
     from benchmark.sweep.devices import worker_devices
     from benchmark.sweep.drive import drive
+    from benchmark.sweep.estimate import Estimator, wall_seconds
     from benchmark.sweep.executors import LocalExecutor
     from benchmark.sweep.jobs import todo
     from benchmark.sweep.suite import read_suite
     from benchmark.sweep.work import Place
 
+    start_up = time.time() - psutil.Process().create_time()
     set_threads(threads)
     devices = worker_devices(device, workers, threads)
     read = read_suite(suite.expanduser(), Request("", data_root=data_root, device=devices[0]))
     store, records = ArtifactStore(default_cache()), RecordStore(results)
-    left = todo(read.requests, store, [records, *([RecordStore(published)] if extend_published else [])])
+    estimator, known = Estimator(RecordStore(published)), [RecordStore(published)] if extend_published else []
+    left = todo(read.requests, store, [records, *known], estimator)
     _say_plan(read.name, left)
+    if left.jobs:
+        _say_estimate(left, len(devices), start_up + wall_seconds(left.jobs, len(devices)))
     if plan:
         return
     records.check_writable()
@@ -69,9 +75,21 @@ def _say_plan(name: str, left: "Todo") -> None:
     runs, models = len(left.runs), left.models
     say(f"{name}: {runs + len(left.recorded)} runs, {len(left.recorded)} recorded, {runs} to do")
     say(f"models that runs share: {len(models) + len(left.cached)}, {len(left.cached)} in the cache, "
-        f"{len(models)} to train ({sum(job.images for job in models):,} gradient-equivalents)")  # fmt: skip
+        f"{len(models)} to train ({_images(models)})")  # fmt: skip
     for job in models:
-        say(f"  {job.title}: {job.images:,} gradient-equivalents, for {left.uses[job.id]} runs")
+        say(f"  {job.title}: {_images([job])}, for {left.uses[job.id]} runs")
+
+
+def _say_estimate(left: "Todo", workers: int, seconds: float) -> None:
+    say(f"estimated: {_time(seconds)} here with {workers} workers, {_images(left.jobs.values())} in all, "
+        f"{sum(job.expected.bytes for job in left.jobs.values()) / 1e6:,.0f} MB of disk")  # fmt: skip
+    guessed = sorted({job.request.method for job in left.runs if job.expected.guessed})
+    if guessed:
+        say(f"  no run like it is published, taken for as costly as a training: {', '.join(guessed)}")
+
+
+def _images(jobs: "Iterable[Job]") -> str:
+    return f"{sum(job.expected.images for job in jobs):,} gradient-equivalents"
 
 
 def _watched(work: Callable[[Callable[["Progress"], None]], "Progress"]) -> "Progress":
@@ -108,8 +126,8 @@ def _table(progress: "Progress", elapsed: float) -> Table:
 
 
 def _remaining(progress: "Progress", elapsed: float) -> str:
-    """By what those that ended took; only roughly, for models come first."""
-    return _time(elapsed / len(progress.ended) * progress.left) if progress.ended else "?"
+    left = progress.left(elapsed)
+    return "?" if left is None else _time(left)
 
 
 def _time(seconds: float) -> str:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.api import DefenseTask, Split
+from benchmark.api import DefenseTask, Recipe, Split
+from benchmark.cost import CostCounter
 from benchmark.data.augment import make_augmentation
 from benchmark.data.datasets import Dataset, load_dataset
 from benchmark.models import ARCHITECTURES, build_model, insertion_point
@@ -56,7 +57,7 @@ def epoch(architecture: str, images: int, required: float | None) -> Iterator[Co
         f"training epoch, {architecture}",
         f"{images:,} images, batch {recipe.batch_size}, crop and flip; best DataLoader: {workers} workers",
         {
-            OURS: partial(train, model, split, recipe),
+            OURS: partial(_epoch, model, split, recipe),
             "plain PyTorch": partial(plain_epoch, network, torch.contiguous_format),
             "plain, channels_last": partial(plain_epoch, last, torch.channels_last),
         },
@@ -139,6 +140,11 @@ def _opened(dataset: Dataset, images: int) -> plain.Images:
     pixels = np.ascontiguousarray(dataset.images[:images].permute(0, 2, 3, 1).numpy())
     augmentations = plain.crop_and_flip(pixels.shape[1])
     return plain.Images(pixels, dataset.labels[:images].numpy(), plain.transform(*augmentations))
+
+
+def _epoch(model: nn.Module, split: Split, recipe: Recipe) -> None:
+    with CostCounter(torch.device("cpu")) as cost:
+        train(model, split, recipe, counted=cost.repeated)
 
 
 def _fit(bench: Workbench) -> None:

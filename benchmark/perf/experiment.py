@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import resources
@@ -21,6 +21,7 @@ from benchmark.perf import plain
 from benchmark.perf.many import write_many_records
 from benchmark.perf.measure import OURS, Comparison
 from benchmark.perf.plain_experiment import draw_block
+from benchmark.store.records import RecordStore
 
 EVERY = 4
 """Of how many of bloodmini's images the shortened experiment takes one."""
@@ -35,23 +36,21 @@ def experiment(blocks: int, retrains: int, every: int, *, required: float, once:
         data = write_share(folder / "blood.npz", every)
         with np.load(data) as file:
             train = draw_block(dict(file), 0, 0).train
-        workers = plain.best_workers(cnn_small(3, 8), train, 64)
+        counts = sorted({plain.best_workers(cnn_small(3, 8), train, 64), 0}, reverse=True)
         threads, numbers = str(torch.get_num_threads()), count()
         common = ("--blocks", str(blocks), "--retrains", str(retrains), "--threads", threads)
+        command = ("benchmark.perf.plain_experiment", str(data), *common, "--workers")
+        ways: dict[str, Callable[[], object]] = {OURS: lambda: _run_ours(folder / str(next(numbers)), data, common)}
+        ways |= {f"plain PyTorch, {workers} workers": partial(call, (*command, str(workers))) for workers in counts}
         yield Comparison(
-            "SalUn, the whole experiment",
-            f"{blocks} x (Original, {retrains} Retrains, SalUn) with cnn-small on {len(train):,} images, with all "
-            f"scores; best DataLoader: {workers} workers",
-            {
-                OURS: lambda: _run_ours(folder / str(next(numbers)), data, common),
-                "plain PyTorch": lambda: call(
-                    ("benchmark.perf.plain_experiment", str(data), "--workers", str(workers), *common)
-                ),
-            },
+            "SalUn, the whole experiment" if every == 1 else "SalUn, the experiment on few images",
+            f"{blocks} x (Original, Retrains: {retrains}, SalUn) with cnn-small on {len(train):,} images, all scores",
+            ways,
             required,
             warm_up=False,
             most_repeats=1 if once else None,
-        )  # fmt: skip
+            shares=lambda: _shares(folder),
+        )
 
 
 @contextmanager
@@ -95,6 +94,17 @@ def call(words: Sequence[str], environment: dict[str, str] | None = None) -> str
         last = (done.stderr.strip() or done.stdout.strip() or "nothing was said").splitlines()[-1]
         raise MedsafeError(f"{words[0]} ended with {done.returncode}: {last}")
     return done.stdout
+
+
+def _shares(folder: Path) -> dict[str, tuple[float, ...]]:
+    """Of the seconds that the runs' records account for: a share for each run."""
+    whole: dict[str, list[float]] = {"the suite itself": [], "prediction and scores": []}
+    for results in sorted(folder.glob("*/results")):
+        seconds = [record["seconds"] for record in RecordStore(results)]
+        total = sum(each["total"] for each in seconds)
+        whole["the suite itself"].append(sum(each["suite"] for each in seconds) / total)
+        whole["prediction and scores"].append(sum(each["prediction"] + each["metrics"] for each in seconds) / total)
+    return {name: tuple(values) for name, values in whole.items()}
 
 
 def _run_ours(folder: Path, data: Path, common: Sequence[str]) -> str:

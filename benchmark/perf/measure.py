@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 OURS = "ours"
 """The name of the suite's own way; every other way is divided by it."""
@@ -21,6 +21,7 @@ class Comparison:
         required: how often faster ours must be than the second way; None where nothing is promised.
         warm_up: whether each way is called once before it counts: not where it is a process of its own.
         most_repeats: for what takes minutes.
+        shares: says, when all is measured, which share of its time ours spent on what, one for each repeat.
     """
 
     title: str
@@ -29,6 +30,7 @@ class Comparison:
     required: float | None = None
     warm_up: bool = True
     most_repeats: int | None = None
+    shares: Callable[[], Mapping[str, tuple[float, ...]]] = dict
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class Measured:
         detail: as in `Comparison`.
         required: as in `Comparison`.
         seconds: of every way, one for each repeat, in the order of measuring.
+        shares: as `Comparison.shares` says.
     """
 
     title: str
     detail: str
     required: float | None
     seconds: Mapping[str, tuple[float, ...]]
+    shares: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def spread(self, way: str) -> Spread:
         """Of a way's seconds."""
@@ -93,7 +97,7 @@ def measure(comparison: Comparison, repeats: int, clock: Clock = time.perf_count
         for way in names if repeat % 2 == 0 else reversed(names):
             seconds[way].append(timed(comparison.ways[way], clock))
     kept = {way: tuple(values) for way, values in seconds.items()}
-    return Measured(comparison.title, comparison.detail, comparison.required, kept)
+    return Measured(comparison.title, comparison.detail, comparison.required, kept, comparison.shares())
 
 
 def timed(work: Callable[[], object], clock: Clock = time.perf_counter) -> float:

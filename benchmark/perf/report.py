@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.errors import MedsafeError
 from benchmark.perf.machine import slug
-from benchmark.perf.measure import OURS, Measured
+from benchmark.perf.measure import OURS, Measured, spread
 from benchmark.store.files import write_atomically
 
 SCHEMA = 1
@@ -25,9 +25,11 @@ def as_json(measured: Measured, circumstances: Mapping[str, Any]) -> Json:
         for way, seconds in measured.seconds.items()
     }
     ratios = {way: _rounded(asdict(ratio)) for way, ratio in measured.ratios().items()}
+    shares = {name: _rounded(asdict(spread(values))) for name, values in measured.shares.items()}
     return {
         "title": measured.title, "detail": measured.detail, "required": measured.required,
         "repeats": len(measured.seconds[OURS]), "measured": dict(circumstances), "ways": ways, "ratios": ratios,
+        "shares": shares,
     }  # fmt: skip
 
 
@@ -86,21 +88,24 @@ def insert(text: str, markdown: str) -> str:
 
 
 def rows(figures: Json) -> list[str]:
-    """A comparison's lines of the table, one for each way that is not ours."""
-    what = f"{figures['title']}: {figures['detail']}".replace("|", "\\|")
+    """A comparison's lines of the table: one for each way that is not ours, one for each share of our time."""
+    once = "; measured once" if figures["repeats"] == 1 else ""
+    what = f"{figures['title']}: {figures['detail']}{once}".replace("|", "\\|")
     ours = _cell(figures["ways"][OURS], " s")
     others = [way for way in figures["ways"] if way != OURS]
-    if not others:
-        return [f"| {what} | {ours} | | |"]
-    return [
-        f"| {what} | {ours} | {way}: {_cell(figures['ways'][way], ' s')} | {_cell(figures['ratios'][way], 'x')} |"
-        for way in others
-    ]
+    shares = [f"| of these, {name} | {_percent(values)} | | |" for name, values in figures["shares"].items()]
+    beside = [f"{way}: {_cell(figures['ways'][way], ' s')} | {_cell(figures['ratios'][way], 'x')} |" for way in others]
+    first, *further = beside or ["| |"]
+    return [f"| {what} | {ours} | {first}", *(f"| | | {line}" for line in further), *shares]
 
 
 def _cell(values: Json, unit: str) -> str:
     low, middle, high = (f"{values[name]:.3g}" for name in ("minimum", "median", "maximum"))
-    return f"{middle}{unit} ({low}–{high})"
+    return f"{middle}{unit}" if low == high else f"{middle}{unit} ({low}–{high})"
+
+
+def _percent(values: Json) -> str:
+    return _cell({name: 100 * value for name, value in values.items()}, " %")
 
 
 def _rounded(values: Json) -> Json:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from benchmark.sweep.executors import Executor
 from benchmark.sweep.jobs import Job
+from benchmark.sweep.queue import Queue
 from benchmark.sweep.work import FAILED, Result
 
 MOST_DEATHS = 3
@@ -17,6 +18,10 @@ class Progress:
     """How far a sweep has come."""
 
     total: int
+    expected: float
+    """Seconds of one worker for all of it."""
+    done: float = 0.0
+    """Of these, those of the jobs that ended."""
     running: list[Job] = field(default_factory=list)
     ended: list[tuple[Job, Result]] = field(default_factory=list)
 
@@ -25,10 +30,9 @@ class Progress:
         """What went wrong."""
         return [(job, result) for job, result in self.ended if result.status in FAILED]
 
-    @property
-    def left(self) -> int:
-        """Jobs that have not ended."""
-        return self.total - len(self.ended)
+    def left(self, elapsed: float) -> float | None:
+        """Seconds until the end, after so many; None while there is nothing to tell it by."""
+        return elapsed * (self.expected / self.done - 1) if self.done else None
 
 
 def drive(jobs: dict[str, Job], executor: Executor, on_change: Callable[[Progress], None]) -> Progress:
@@ -39,36 +43,25 @@ def drive(jobs: dict[str, Job], executor: Executor, on_change: Callable[[Progres
         executor: does them.
         on_change: is told whenever jobs began or ended.
     """
-    waiting, progress, deaths = dict(jobs), Progress(len(jobs)), Counter[str]()
-    while waiting or progress.running:
-        for job in _ready(waiting, executor.free):
-            executor.submit(waiting.pop(job.id))
-            progress.running.append(job)
+    queue, deaths = Queue(jobs), Counter[str]()
+    progress = Progress(len(jobs), sum(job.expected.seconds for job in jobs.values()))
+    while queue or progress.running:
+        while executor.free and (next_job := queue.take()):
+            executor.submit(next_job)
+            progress.running.append(next_job)
         on_change(progress)
         for job, result in executor.wait():
             progress.running = [other for other in progress.running if other.id != job.id]
             deaths[job.id] += result is None
             if result is None and deaths[job.id] < MOST_DEATHS:
-                waiting = {job.id: job, **waiting}
+                queue.put_back(job)
                 continue
             known = result or Result("error", f"its process died {MOST_DEATHS} times, perhaps for lack of memory")
             if result is None and job.model is None and job.failed is None:
-                waiting[job.id] = replace(job, failed=known.reason)  # another worker records it
+                queue.put_back(replace(job, failed=known.reason))  # another worker records it
                 continue
             progress.ended.append((job, known))
-            _release(waiting, job, known)
+            progress.done += job.expected.seconds
+            queue.finish(job.id, f"{job.title}: {known.reason}" if known.status in FAILED else None)
     on_change(progress)
     return progress
-
-
-def _ready(waiting: dict[str, Job], most: int) -> list[Job]:
-    """The next jobs that need nothing more: models before runs, each in the order of the suite."""
-    ready = [job for job in waiting.values() if not job.needs]
-    return sorted(ready, key=lambda job: job.model is None)[:most]
-
-
-def _release(waiting: dict[str, Job], job: Job, result: Result) -> None:
-    """What needed this model has it now, or cannot have it."""
-    for other in [each for each in waiting.values() if job.id in each.needs]:
-        failed = f"{job.title}: {result.reason}" if result.status in FAILED else other.failed
-        waiting[other.id] = replace(other, needs=other.needs - {job.id}, failed=failed)

@@ -10,6 +10,7 @@ from benchmark.plan import Plan, Request, plan_on
 from benchmark.runner import is_final
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import Record, RecordStore
+from benchmark.sweep.estimate import Estimator, Expected
 from benchmark.tracks.shared import SharedModel
 from benchmark.workbenches import Workbenches
 
@@ -27,8 +28,7 @@ class Job:
     """Which of the run's shared models; None is the run itself."""
     needs: frozenset[str] = frozenset()
     """Ids of the jobs that come first."""
-    images: int = 0
-    """Gradient-equivalents of a model's training: images that go forward and backward."""
+    expected: Expected = field(default_factory=Expected)
     failed: str | None = None
     """Why the run cannot be computed: it is to be recorded as an error with this reason."""
 
@@ -57,13 +57,14 @@ class Todo:
         return [job for job in self.jobs.values() if job.model is None]
 
 
-def todo(requests: Iterable[Request], store: ArtifactStore, known: Iterable[RecordStore]) -> Todo:
+def todo(requests: Iterable[Request], store: ArtifactStore, known: Iterable[RecordStore], estimator: Estimator) -> Todo:
     """What of these requests is still to be done; nothing is computed.
 
     Args:
         requests: runs that two of them ask for are taken once.
         store: the cache in which models are looked for.
         known: folders whose final records count.
+        estimator: says what the jobs will cost.
 
     Raises:
         MedsafeError: a request cannot be run as it stands.
@@ -79,7 +80,7 @@ def todo(requests: Iterable[Request], store: ArtifactStore, known: Iterable[Reco
             if record is not None:
                 result.recorded.append(record)
             else:
-                _add(result, plan, spec, replace(request, blocks=f"{spec.block}-{spec.block}"), store)
+                _add(result, plan, spec, replace(request, blocks=f"{spec.block}-{spec.block}"), estimator)
     return result
 
 
@@ -97,8 +98,8 @@ def _recorded(spec: RunSpec, stores: list[RecordStore]) -> Record | None:
     return next((record for record in found if record is not None and is_final(record)), None)
 
 
-def _add(result: Todo, plan: Plan, spec: RunSpec, request: Request, store: ArtifactStore) -> None:
-    models = plan.track.models(spec)
+def _add(result: Todo, plan: Plan, spec: RunSpec, request: Request, estimator: Estimator) -> None:
+    models, store = plan.track.models(spec), plan.bench.store
     ids = {model: model.id for model in models}
     for number, model in enumerate(models):
         own = ids[model]
@@ -109,9 +110,11 @@ def _add(result: Todo, plan: Plan, spec: RunSpec, request: Request, store: Artif
             result.cached.add(own)
         else:
             title = f"{_place(plan)} · {model.title}"
-            result.jobs[own] = Job(own, title, request, number, _missing(model.needs, store), model.images)
+            expected = estimator.model(plan.bench, model)
+            result.jobs[own] = Job(own, title, request, number, _missing(model.needs, store), expected)
     title = f"{_place(plan)} · {_task(spec)} · {spec.method.name} ({spec.method.preset}) · block {spec.block}"
-    result.jobs[spec.id] = Job(spec.id, title, request, needs=frozenset(ids.values()) & result.jobs.keys())
+    needs, expected = frozenset(ids.values()) & result.jobs.keys(), estimator.run(plan, spec)
+    result.jobs[spec.id] = Job(spec.id, title, request, needs=needs, expected=expected)
 
 
 def _missing(models: tuple[SharedModel, ...], store: ArtifactStore) -> frozenset[str]:

@@ -160,7 +160,10 @@ def attacked_model(bench: Workbench, attack: Attack, block: int) -> SharedModel:
         "rows": hash_rows(bench.splits.pool), "target": target,
         "poisoned": hash_rows(rows.poisoned), "cover": hash_rows(rows.cover),
     }  # fmt: skip
-    return SharedModel(bench, title, key, make, len(bench.splits.pool) * bench.recipe.epochs)
+    poison = (len(bench.splits.pool) + len(bench.splits.test)) * bench.images[0].nbytes
+    return SharedModel(
+        bench, title, key, make, len(bench.splits.pool) * bench.recipe.epochs, further_bytes=poison
+    )  # fmt: skip
 
 
 def _attack_task(bench: Workbench, block: int, rows: PoisonRows) -> AttackTask:

@@ -27,6 +27,8 @@ class SharedModel:
     """Gradient-equivalents of its training: images that go forward and backward. 0 where nothing is trained."""
     needs: tuple["SharedModel", ...] = ()
     """What must be there before it can be made."""
+    further_bytes: int = 0
+    """That it stores beside weights and logits, roughly."""
 
     @property
     def id(self) -> str:

@@ -35,7 +35,9 @@ def test_every_way_of_a_comparison_takes_a_while(opened, ways):
 def test_both_ways_run_the_whole_experiment():
     with experiment(1, 1, 6, required=2.0) as comparison:
         measured = measure(comparison, 1)
-    assert measured.ratios()["plain PyTorch"].median > 0
+    assert measured.ratios()["plain PyTorch, 0 workers"].median > 0
+    assert all(0 < share < 1 for (share,) in measured.shares.values())
+    assert sum(share for (share,) in measured.shares.values()) < 1
 
 
 def test_a_command_that_fails_is_named_with_what_it_said_last():

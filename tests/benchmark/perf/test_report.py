@@ -64,12 +64,22 @@ def test_a_line_of_the_table_for_each_way_that_is_not_ours():
     lines = rows(as_json(PAIR, {}))
     assert lines == [
         "| epoch: 8 images | 1.5 s (1–2) | plain: 3 s (3–4) | 2x (2–3) |",
-        "| epoch: 8 images | 1.5 s (1–2) | last: 1.5 s (1.5–2) | 1x (1–1.5) |",
+        "| | | last: 1.5 s (1.5–2) | 1x (1–1.5) |",
     ]
 
 
 def test_what_is_measured_alone_has_a_line_too():
     assert rows(as_json(ALONE, {})) == ["| rebuild: 9 records | 1.5 s (1–2) | | |"]
+
+
+def test_what_was_measured_once_says_so_and_has_no_spread():
+    (line,) = rows(as_json(Measured("epoch", "8 images", None, {"ours": (1.5,), "plain": (3.0,)}), {}))
+    assert line == "| epoch: 8 images; measured once | 1.5 s | plain: 3 s | 2x |"
+
+
+def test_a_share_of_our_time_has_a_line_in_percent():
+    measured = Measured("run", "1 run", None, {"ours": (2.0, 2.0)}, {"the suite itself": (0.01, 0.02)})
+    assert rows(as_json(measured, {}))[1] == "| of these, the suite itself | 1.5 % (1–2) | | |"
 
 
 def test_every_machine_has_a_table_whose_lines_have_equally_many_cells(tmp_path):

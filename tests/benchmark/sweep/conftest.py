@@ -5,6 +5,7 @@ import pytest
 from benchmark.plan import Request
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
+from benchmark.sweep.estimate import Estimator
 from benchmark.sweep.jobs import todo
 
 SUITE = """
@@ -46,6 +47,6 @@ def left(store, records, tiny_npz):
 
     def go(*requests, known=()):
         base = {"dataset": str(tiny_npz), "blocks": "1", "retrains": 2, "device": "cpu"}
-        return todo([Request(**base | request) for request in requests], store, [records, *known])
+        return todo([Request(**base | request) for request in requests], store, [records, *known], Estimator(()))
 
     return go

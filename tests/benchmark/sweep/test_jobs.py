@@ -39,7 +39,7 @@ def test_models_that_runs_share_are_trained_once(left):
 def test_gradient_equivalents_are_images_times_epochs(left):
     original, retrain, _ = left(FINETUNE).models
     epochs = RECIPES["cpu"].epochs
-    assert (original.images, retrain.images) == (360 * epochs, 324 * epochs)
+    assert (original.expected.images, retrain.expected.images) == (360 * epochs, 324 * epochs)
 
 
 def test_a_static_poisoned_set_waits_for_its_attacker(left):

@@ -14,14 +14,15 @@ import pytest
 
 KILLS = 8
 WORKERS = 2
+DRIVERS = 8
 
 
 @pytest.fixture
 def start(suite):
     """Starts `medsafe sweep` in a folder with cache and results of its own."""
 
-    def go(folder: Path) -> subprocess.Popen:
-        words = [sys.executable, "-m", "benchmark.cli", "sweep", suite, "--workers", WORKERS]
+    def go(folder: Path, workers: int = WORKERS) -> subprocess.Popen:
+        words = [sys.executable, "-m", "benchmark.cli", "sweep", suite, "--workers", workers]
         with (folder / "said").open("a") as said:
             return subprocess.Popen(
                 [*map(str, words)], cwd=folder, env=os.environ | {"MEDSAFE_CACHE": str(folder / "cache")},
@@ -91,7 +92,24 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_was_not(start, 
     assert records(killed) == reference
     left = [path for path in killed.rglob("*") if path.name.endswith(".tmp")]
     assert left == []
-    assert len([path for path in (killed / "cache").iterdir() if path.name != "locks"]) == len(
-        [path for path in (calm / "cache").iterdir() if path.name != "locks"]
-    )
+    assert artifacts(killed) == artifacts(calm)
     assert ended(killed) <= ended(calm) + KILLS * WORKERS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_many_drivers_on_one_sweep_end_with_one_record_each_and_train_no_model_twice(start, tmp_path):
+    alone, crowd = tmp_path / "alone", tmp_path / "crowd"
+    for folder in (alone, crowd):
+        folder.mkdir()
+    assert start(alone).wait(250) == 0, (alone / "said").read_text()
+    drivers = [start(crowd, workers=1) for _ in range(DRIVERS)]
+    assert [driver.wait(600) for driver in drivers] == [0] * DRIVERS, (crowd / "said").read_text()
+    assert records(crowd) == records(alone)
+    assert artifacts(crowd) == artifacts(alone)
+    assert not list(crowd.rglob("*.tmp"))
+
+
+def artifacts(folder):
+    """Names of what is in the cache."""
+    return sorted(path.name for path in (folder / "cache").iterdir() if path.name != "locks")
