@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from benchmark.api import MedsafeError, Recipe, unknown
@@ -58,7 +59,7 @@ class RunSpec:
     protocol_version: int = PROTOCOL_VERSION
     training_version: int = 1
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The run's name in the store: 16 hexadecimal digits of its identity."""
         return identity(asdict(self))[:16]

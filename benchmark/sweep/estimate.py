@@ -5,7 +5,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +70,8 @@ class PublishedCosts:
 
     def of(self, spec: RunSpec, pool: int) -> int | None:
         """Of a run, with so many images in its train pool; None where no such run is published."""
-        for key in _keys(asdict(spec)):
+        fields = {name: vars(value) if is_dataclass(value) else value for name, value in vars(spec).items()}
+        for key in _keys(fields):
             if key in self._images:
                 return round(self._images[key] * (pool if self._grows[key] else 1))
         return None

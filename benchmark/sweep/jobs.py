@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
-from benchmark.config import RunSpec
+from benchmark.config import BackdoorSpec, RunSpec
 from benchmark.errors import MedsafeError
 from benchmark.plan import Plan, Request, plan_on
 from benchmark.runner import is_final
@@ -126,5 +126,4 @@ def _place(plan: Plan) -> str:
 
 
 def _task(spec: RunSpec) -> str:
-    fields = asdict(spec)
-    return str(fields["scenario"] if spec.track == "unlearning" else fields["attack"]["name"])
+    return spec.attack.name if isinstance(spec, BackdoorSpec) else str(getattr(spec, "scenario", spec.track))
