@@ -1,5 +1,6 @@
 """Commands on data sets: `medsafe data audit`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -7,15 +8,10 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from benchmark.cli.app import app, console, option, path_option, say
+from benchmark.cli.app import app, console, option, path_option, say, set_threads
 
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at data sets.")
 app.add_typer(data, name="data")
-
-
-@data.callback()
-def data_() -> None:
-    """Look at data sets."""
 
 
 @data.command()
@@ -27,7 +23,6 @@ def audit(
     threads: Annotated[int | None, option("CPU threads.")] = None,
 ) -> None:
     """Find exact and near duplicates within and across splits, and those whose labels differ."""
-    from benchmark.cli.app import set_threads
     from benchmark.data.audit import KINDS, audit, counts, csv_of
     from benchmark.data.audit_page import GROUPS, audit_page
     from benchmark.data.datasets import load_dataset
@@ -38,18 +33,20 @@ def audit(
     groups = audit(loaded, near)
     train, val, test = loaded.sizes
     say(f"{loaded.name}: {train} train, {val} val and {test} test images")
-    table = Table("", box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    for kind in KINDS:
-        table.add_column(kind, justify="right")
-    found = [counts(groups, kind) for kind in KINDS]
-    for what in found[0]:
-        table.add_row(what, *(str(each[what]) for each in found))
-    console.print(table)
+    console.print(_summary({kind: counts(groups, kind) for kind in KINDS}))
     page = output / f"{loaded.name}.html"
     write_atomically(page.with_suffix(".csv"), csv_of(groups).encode())
     write_atomically(page, audit_page(loaded, groups, near).encode())
     say(f"every image of every group: {page.with_suffix('.csv')}")
     say(f"pictures of {min(len(groups), GROUPS)} of {len(groups)} groups: {page}")
-    say(
-        "near duplicates are for people to look at: no split changes, and runs keep only exact copies together"
-    )
+    say("near duplicates are for people to look at: no split changes, and runs keep only exact copies together")
+
+
+def _summary(counts: Mapping[str, dict[str, int]]) -> Table:
+    """A line for each count, a column for each kind."""
+    table = Table("", box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    for kind in counts:
+        table.add_column(kind, justify="right")
+    for what, *numbers in zip(next(iter(counts.values())), *(found.values() for found in counts.values()), strict=True):
+        table.add_row(what, *map(str, numbers))
+    return table

@@ -2,8 +2,10 @@
 
 import base64
 from collections.abc import Sequence
+from io import BytesIO
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
 from benchmark.data.audit import KINDS, Group, counts
 from benchmark.data.datasets import Dataset
@@ -53,7 +55,7 @@ def _pictures(dataset: Dataset, group: Group) -> list[dict[str, object]]:
 
 
 def _data_uri(dataset: Dataset, row: int) -> str:
-    from torchvision.io import encode_png
-
-    content = encode_png(dataset.images[row].contiguous()).numpy().tobytes()
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    pixels = dataset.images[row].permute(1, 2, 0).numpy()
+    file = BytesIO()
+    Image.fromarray(pixels[..., 0] if dataset.channels == 1 else pixels).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -13,8 +13,8 @@ Atmospheric Sciences); components go for the reason for which eigenfaces drop th
 TPAMI 1997, section 2.2): they hold frame, camera and exposure. Images that are near through a chain of others share a
 group. Shifted, mirrored and turned copies are not looked for.
 
-To compare 100,000 images pixel by pixel takes many minutes. But a projection Q never lengthens a vector, also if the
-length of what it drops is kept as one more coordinate: with u = a / |a| and r_u = |u - Qu|,
+Comparing 100,000 images pixel by pixel takes many minutes. But a projection Q never lengthens a vector, not even with
+the length of what it drops as one more coordinate: with u = a / |a| and r_u = |u - Qu|,
 
     |Qu - Qv|^2 + (r_u - r_v)^2  <=  |u - v|^2  =  2 - 2 similarity
 
@@ -36,10 +36,10 @@ from benchmark.data.units import Rows
 NEAR = 0.9
 """Similarity from which on images are called near duplicates."""
 COMPONENTS = 8
-"""Principal components that are removed; at most one for every hundred images."""
+"""Principal components that are removed; at most one for every 64 images, and for every 64 values of an image."""
 COORDINATES = 64
 """Further components, in which pairs are compared first."""
-SAMPLE = 20_000
+SAMPLE = 5000
 """Images, evenly spaced, that mean image and components are computed of."""
 BLOCK = 4096
 """Images that are compared at a time with as many others."""
@@ -87,7 +87,7 @@ def _directions(images: Tensor) -> tuple[Tensor, Tensor]:
     for part, target in zip(images.split(BLOCK), vectors.split(BLOCK), strict=True):
         target.copy_(_standardised(part))
     sample = vectors[:: -(-len(vectors) // SAMPLE)]
-    removed = min(COMPONENTS, len(sample) // 100)
+    removed = min(COMPONENTS, min(sample.shape) // 64)
     number = min(removed + COORDINATES, *sample.shape)
     found = PCA(number, svd_solver="covariance_eigh" if number < len(sample) else "full").fit(sample.numpy())
     mean, components = torch.from_numpy(found.mean_), torch.from_numpy(found.components_)

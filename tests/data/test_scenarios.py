@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.api import MedsafeError
+from benchmark.data.datasets import load_dataset
 from benchmark.data.scenarios import check_scenario, draw_forget, parse_scenario
 from benchmark.data.splits import make_splits
 
@@ -230,3 +232,19 @@ def test_without_copies_a_random_share_is_exact(make_dataset, labels, share, see
     assert len(drawn.forget) == round(share * len(splits.pool))
     forgotten = np.bincount(np.array(train)[drawn.forget], minlength=4)
     assert (np.abs(forgotten - share * counts) <= 1 + 1e-9).all()
+
+
+@pytest.mark.parametrize("text", ["random:0.5", "random-iid:0.5", "class:2", "ids"])
+def test_no_copies_of_a_real_file_are_forgotten_and_retained(real_files, id_list, text):
+    path = real_files / "bloodmnist_rebuilt.npz"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in MEDSAFE_DATA")
+    dataset = load_dataset(str(path))
+    contents = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in dataset.images[: dataset.sizes[0]]]
+    repeated = {content for content, number in Counter(contents).items() if number > 1}
+    ids = [contents.index(content) for content in repeated]  # one image of each group
+    for seed in range(3):
+        _, drawn = draw(id_list(" ".join(map(str, ids))) if text == "ids" else text, dataset, seed)
+        forgotten, retained = ({contents[row] for row in rows} for rows in (drawn.forget, drawn.retain))
+        assert not forgotten & retained
+        assert text != "ids" or forgotten == repeated
