@@ -111,7 +111,8 @@ def _standardised(images: Tensor) -> Tensor:
     flat = images.flatten(1).float()
     flat -= flat.mean(1, keepdim=True)
     blank = flat.std(1, correction=0, keepdim=True) < BLANK
-    return (flat / flat.norm(dim=1, keepdim=True).clamp_min(MARGIN)).masked_fill_(blank, 0)
+    flat /= flat.norm(dim=1, keepdim=True).clamp_min(MARGIN)
+    return flat.masked_fill_(blank, 0)
 
 
 def _near_pairs(vectors: Tensor, coordinates: Tensor, threshold: float) -> Iterator[tuple[Rows, Rows]]:
