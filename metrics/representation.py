@@ -1,0 +1,116 @@
+"""How much of a model's representation unlearning changed: many methods only move the classifier.
+
+Features have shape (n, d), float: the input of the last layer, for n images in the same order. Source of the concern:
+representation-level audits of unlearning (arXiv 2503.06991). All functions raise ValueError on NaN, infinities and
+mismatched shapes.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from metrics.checks import Floats, finite, indices
+from metrics.declaration import Unresolved, metric
+
+
+@metric("linear_cka", title="Linear CKA", direction="retrain", range=(0, 1), version=1)
+def linear_cka(first: ArrayLike, second: ArrayLike) -> float:
+    """Similarity of two models' features that ignores rotation and scale: ||Y'X||^2 / (||X'X|| ||Y'Y||).
+
+    Frobenius norms, X and Y with centred columns. With few images it is far above 0 for unrelated features, and close
+    to 1 where n is below d: use `debiased_linear_cka` where n is not many times d.
+
+    Args:
+        first: features, shape (n, d).
+        second: features of the same images, shape (n, e); d and e may differ.
+
+    Raises:
+        Unresolved: fewer than two images, or features that are the same for all images.
+
+    Source: Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019.
+    """
+    x, y = _centred(first, second, fewest=2)
+    similarity = _squared_norm(y.T @ x) / np.sqrt(_squared_norm(x.T @ x) * _squared_norm(y.T @ y))
+    return float(min(similarity, 1.0))
+
+
+@metric("debiased_linear_cka", title="Linear CKA (debiased)", direction="retrain", range=(-1, 1), version=1)
+def debiased_linear_cka(first: ArrayLike, second: ArrayLike) -> float:
+    """Linear CKA whose three inner products are unbiased: near 0 for unrelated features, however few the images.
+
+    HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)) with, for K = XX' and L = YY' with their diagonals set to 0,
+    HSIC = [tr(KL) + (1'K1)(1'L1) / ((n-1)(n-2)) - 2 (1'KL1) / (n-2)] / (n (n-3)), computed without an n x n matrix.
+
+    Args:
+        first: features, shape (n, d).
+        second: features of the same images, shape (n, e).
+
+    Raises:
+        Unresolved: fewer than four images, or features without an estimate of their own spread.
+
+    Source: Song et al., Feature Selection via Dependence Maximization, JMLR 2012, for the estimator of HSIC.
+    """
+    x, y = _centred(first, second, fewest=4)
+    spread = _unbiased_hsic(x, x) * _unbiased_hsic(y, y)
+    if not spread > 0:
+        raise Unresolved(f"{len(x)} images; too few for the spread of these features")
+    return float(np.clip(_unbiased_hsic(x, y) / np.sqrt(spread), -1.0, 1.0))
+
+
+@metric("linear_probe_accuracy", title="Linear probe", direction="retrain", range=(0, 1), version=1)
+def linear_probe_accuracy(features: ArrayLike, labels: ArrayLike, fitted: ArrayLike, scored: ArrayLike) -> float:
+    """Accuracy of a linear classifier on frozen features: what the features still tell, whatever the last layer says.
+
+    Ridge classification (one-vs-rest least squares on +-1, penalty 1) of features standardised on the fitted rows: a
+    closed form, so that the value has no seed and no question of convergence.
+
+    Args:
+        features: shape (n, d).
+        labels: shape (n,), int.
+        fitted: rows that the classifier is fitted on, shape (f,), int.
+        scored: rows that it is scored on, shape (s,), int; none of the fitted ones.
+
+    Raises:
+        Unresolved: no row to score, or fitted rows of fewer than two classes.
+        ValueError: rows that are both fitted and scored.
+
+    Source: Alain and Bengio, Understanding Intermediate Layers Using Linear Classifier Probes, 2016.
+    """
+    inputs, truth = finite(features, 2, "features"), indices(labels, None, "labels")
+    if len(inputs) != len(truth):
+        raise ValueError(f"{len(inputs)} rows of features, but {len(truth)} labels")
+    fit, score = indices(fitted, len(truth), "fitted"), indices(scored, len(truth), "scored")
+    if np.intersect1d(fit, score).size:
+        raise ValueError("a row is both fitted and scored")
+    classes = len(np.unique(truth[fit]))
+    if not len(score) or classes < 2:
+        raise Unresolved(f"{classes} class(es) to fit and {len(score)} images to score; needs 2 and 1")
+    probe = make_pipeline(StandardScaler(), RidgeClassifier()).fit(inputs[fit], truth[fit])
+    return float(np.mean(probe.predict(inputs[score]) == truth[score]))
+
+
+def _unbiased_hsic(x: Floats, y: Floats) -> float:
+    """The estimator of HSIC for linear kernels, from centred features: the rows of XX' sum to 0, its diagonal stays."""
+    images = len(x)
+    k, m = np.sum(x**2, axis=1), np.sum(y**2, axis=1)  # the two diagonals
+    trace = _squared_norm(x.T @ y) - k @ m
+    totals = k.sum() * m.sum() / ((images - 1) * (images - 2))
+    return float((trace + totals - 2 * (k @ m) / (images - 2)) / (images * (images - 3)))
+
+
+def _centred(first: ArrayLike, second: ArrayLike, fewest: int) -> tuple[Floats, Floats]:
+    sides = finite(first, 2, "first features"), finite(second, 2, "second features")
+    if len(sides[0]) != len(sides[1]):
+        raise ValueError(f"features of {len(sides[0])} and of {len(sides[1])} images cannot be compared")
+    if len(sides[0]) < fewest:
+        raise Unresolved(f"{len(sides[0])} image(s); needs {fewest}")
+    if any(not np.ptp(side, axis=0).any() for side in sides):
+        raise Unresolved("the features are the same for all images")
+    x, y = (side - side.mean(axis=0) for side in sides)
+    return x / np.linalg.norm(x), y / np.linalg.norm(y)  # the scale cancels; without it squares can overflow
+
+
+def _squared_norm(matrix: Floats) -> float:
+    return float(np.vdot(matrix, matrix))
