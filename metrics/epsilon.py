@@ -9,6 +9,7 @@ A small bound shows nothing: it may only mean that the models are too few. It is
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -66,12 +67,12 @@ def eps_lower_bound(
     sides, tests = _checked(unlearned, retrained, confidence, delta, tested)
     each = 1 - (1 - confidence) / tests
     (unlearned_half, unlearned_rest), (retrained_half, retrained_rest) = map(_halves, sides)
+    choosing = _bounds(unlearned_half.shape[1], retrained_half.shape[1], each, delta)
     judging = _bounds(unlearned_rest.shape[1], retrained_rest.shape[1], each, delta)
     resolution = float(judging.max())
     if resolution <= 0:
         counts = f"{sides[0].shape[1]} unlearned and {sides[1].shape[1]} retrained models"
         raise Unresolved(f"{counts} are too few for {tests} images: even sides that never overlap would get 0")
-    choosing = _bounds(unlearned_half.shape[1], retrained_half.shape[1], each, delta)
     event = _most_telling(unlearned_half, retrained_half, choosing)
     per_sample = np.maximum(judging[event.kind, event.holds(unlearned_rest), event.holds(retrained_rest)], 0.0)
     per_sample[np.argsort(-event.score, kind="stable")[tests:]] = 0.0
@@ -111,7 +112,9 @@ def _bounds(unlearned: int, retrained: int, confidence: float, delta: float) -> 
     return np.stack([above, below, above[::-1, ::-1], below[::-1, ::-1]])
 
 
+@cache
 def _limits(trials: int, confidence: float) -> tuple[Floats, Floats]:
+    """Both limits of every count, shape (trials + 1,); kept, for with few images they take longer than the sweep."""
     limits = np.array([clopper_pearson(successes, trials, confidence) for successes in range(trials + 1)])
     return limits[:, 0], limits[:, 1]
 

@@ -45,7 +45,8 @@ def klom(unlearned: ArrayLike, retrained: ArrayLike, *, fewest_models: int = FEW
     unlearned and of retrained models in a bin: sum over bins with p > 0 of p log(p / max(q, 1e-5)).
 
     One difference to the published code: the last bin includes its upper end. There the largest margin of both sides
-    falls out of the histogram, and an unlearned side that lies wholly at the clip is at distance 0 from everything.
+    falls out of the histogram, which lowers the values between equals by 3 %, and an unlearned side that lies wholly at
+    the clip is at distance 0 from everything.
 
     Args:
         unlearned: margins, shape (n, models).
@@ -53,7 +54,7 @@ def klom(unlearned: ArrayLike, retrained: ArrayLike, *, fewest_models: int = FEW
         fewest_models: per side, below which there is no number; lower it only to study the estimator.
 
     Returns:
-        Shape (n,). Two sides that are equal in truth get 1.7 on average with 32 models each, 0.34 with 100.
+        Shape (n,). Two sides that are equal in truth get 1.7 on average with 32 models each, 0.35 with 100.
 
     Raises:
         Unresolved: fewer than `fewest_models` on one side.

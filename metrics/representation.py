@@ -109,7 +109,7 @@ def _centred(first: ArrayLike, second: ArrayLike, fewest: int) -> tuple[Floats, 
     if any(not np.ptp(side, axis=0).any() for side in sides):
         raise Unresolved("the features are the same for all images")
     x, y = (side - side.mean(axis=0) for side in sides)
-    return x / np.linalg.norm(x), y / np.linalg.norm(y)  # the scale cancels; without it squares can overflow
+    return x / np.abs(x).max(), y / np.abs(y).max()  # the scale cancels, and squares cannot overflow
 
 
 def _squared_norm(matrix: Floats) -> float:

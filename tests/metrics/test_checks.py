@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from metrics import accuracy, checks, gaps, intervals, membership
+from metrics import (
+    accuracy,
+    checks,
+    distances,
+    epsilon,
+    gaps,
+    intervals,
+    klom,
+    membership,
+    representation,
+    variance,
+)
 
 GOOD = np.linspace(0.1, 0.9, 60)
 LABELS = np.zeros(60, dtype=int)
@@ -37,7 +48,23 @@ TAKES_ONE_ARRAY = {
     "null_average_gap": lambda bad: gaps.null_average_gap({"ua": bad.reshape(30, 2)}),
     "tow": lambda bad: gaps.tow({"ua": bad}, {"ua": GOOD[:, None]}),
     "null_tow": lambda bad: gaps.null_tow({"ua": bad.reshape(30, 2)}),
+    "kl_to_retrain, unlearned": lambda bad: distances.kl_to_retrain(bad[:, None], GOOD[:, None]),
+    "kl_to_retrain, retrained": lambda bad: distances.kl_to_retrain(GOOD[:, None], bad[:, None]),
+    "js_to_retrain": lambda bad: distances.js_to_retrain(bad[:, None], GOOD[:, None]),
+    "activation_distance": lambda bad: distances.activation_distance(bad[:, None], GOOD[:, None]),
+    "zrf": lambda bad: distances.zrf(bad[:, None], GOOD[:, None]),
+    "klom, unlearned": lambda bad: klom.klom(bad[None], GOOD[None]),
+    "klom, retrained": lambda bad: klom.klom(GOOD[None], bad[None]),
+    "gaussian_klom": lambda bad: klom.gaussian_klom(bad[None], GOOD[None]),
+    "klom.summarise": klom.summarise,
+    "eps_lower_bound, unlearned": lambda bad: epsilon.eps_lower_bound(bad[None], GOOD[None]),
+    "eps_lower_bound, retrained": lambda bad: epsilon.eps_lower_bound(GOOD[None], bad[None]),
+    "linear_cka": lambda bad: representation.linear_cka(bad[:, None], GOOD[:, None]),
+    "debiased_linear_cka": lambda bad: representation.debiased_linear_cka(GOOD[:, None], bad[:, None]),
+    "linear_probe_accuracy": lambda bad: representation.linear_probe_accuracy(bad[:, None], LABELS, [0, 7], [1]),
+    "nested_variance": lambda bad: variance.nested_variance(bad.reshape(3, 4, 5)),
     "t_interval": intervals.t_interval,
+    "bootstrap_interval": lambda bad: intervals.bootstrap_interval(bad, seed=0),
     "verdict": intervals.verdict,
     "paired_t, first": lambda bad: intervals.paired_t(bad, GOOD),
     "paired_t, second": lambda bad: intervals.paired_t(GOOD, bad),

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from metrics import intervals
 from metrics.declaration import Unresolved
-from metrics.intervals import clopper_pearson, holm, paired_t, t_interval, verdict
+from metrics.intervals import bootstrap_interval, clopper_pearson, holm, paired_t, t_interval, verdict
 
 p_value_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -40,6 +41,85 @@ def test_one_block_has_no_interval():
 def test_a_confidence_is_a_fraction(confidence):
     with pytest.raises(ValueError, match="confidence"):
         t_interval([0.1, 0.2], confidence)
+
+
+# the bootstrap
+
+
+def coverage(samples, truth, groups=None):
+    intervals_found = [bootstrap_interval(sample, groups, seed=0, draws=999) for sample in samples]
+    return np.mean([low <= truth <= high for low, high in intervals_found])
+
+
+@pytest.mark.parametrize("size", [10, 20, 50])
+@pytest.mark.parametrize("distribution", ["normal", "exponential", "beta"])
+def test_a_bootstrap_interval_of_95_percent_holds_the_true_mean_in_93_to_97_of_a_hundred_cases(distribution, size):
+    generator = np.random.default_rng(2)
+    draw, truth = {
+        "normal": (lambda: generator.normal(0.3, 0.1, (1000, size)), 0.3),
+        "exponential": (lambda: generator.exponential(1, (1000, size)), 1.0),
+        "beta": (lambda: generator.beta(2, 8, (1000, size)), 0.2),
+    }[distribution]
+    assert 0.93 <= coverage(draw(), truth) <= 0.97
+
+
+def test_with_five_groups_it_still_holds_the_mean_of_normal_values():
+    assert 0.93 <= coverage(np.random.default_rng(0).normal(size=(1000, 5)), 0) <= 0.97
+
+
+@pytest.mark.parametrize("sizes", [[20] * 12, [5, 10, 15, 20, 25, 30] * 3])
+def test_values_of_one_group_are_drawn_together_whatever_its_size(sizes):
+    """Images of a patient share an effect as large as their own spread; alone they would seem many times as sure."""
+    generator, groups = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
+    effects = generator.normal(size=(1000, len(sizes)))[:, groups]
+    samples = effects + generator.normal(size=effects.shape)
+    assert 0.93 <= coverage(samples, 0, groups) <= 0.97
+    assert coverage(samples[:100], 0) < 0.7
+
+
+def test_many_values_get_the_t_interval_and_a_seed_gives_one_interval():
+    sample = np.random.default_rng(0).normal(size=2000)
+    found = bootstrap_interval(sample, seed=0)
+    assert found == pytest.approx(t_interval(sample), abs=0.004)
+    assert found == bootstrap_interval(sample, seed=0) != bootstrap_interval(sample, seed=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))
+def test_the_interval_moves_and_grows_with_the_values(seed, scale, shift):
+    sample = np.random.default_rng(seed).normal(size=8)
+    low, high = bootstrap_interval(sample, seed=seed)
+    assert bootstrap_interval(scale * sample + shift, seed=seed) == pytest.approx(
+        (scale * low + shift, scale * high + shift), rel=1e-6, abs=1e-6
+    )
+
+
+def test_names_and_order_of_the_groups_do_not_matter():
+    sample = np.arange(30.0) ** 2
+    groups = np.arange(30) // 5
+    assert bootstrap_interval(sample, groups * 7 + 3, seed=0) == bootstrap_interval(sample, groups, seed=0)
+
+
+def test_draws_in_batches_are_the_draws_of_one(monkeypatch):
+    sample = np.random.default_rng(0).normal(size=10)
+    whole = bootstrap_interval(sample, seed=0, draws=500)
+    monkeypatch.setattr(intervals, "_CELLS", 35)
+    assert bootstrap_interval(sample, seed=0, draws=500) == pytest.approx(whole)
+
+
+def test_equal_values_give_a_bootstrap_interval_without_width_and_nearly_equal_ones_none():
+    assert bootstrap_interval([0.1] * 5, seed=0) == pytest.approx((0.1, 0.1))
+    with pytest.raises(Unresolved, match="too few different values"):
+        bootstrap_interval([0.1] * 9 + [0.2], seed=0)
+
+
+def test_four_groups_are_too_few_for_a_bootstrap_however_many_values_they_have():
+    with pytest.raises(Unresolved, match="4 group"):
+        bootstrap_interval(np.arange(40.0), np.arange(40) % 4, seed=0)
+    with pytest.raises(Unresolved, match="no values"):
+        bootstrap_interval([], seed=0)
+    with pytest.raises(ValueError, match="40 values, but 39 groups"):
+        bootstrap_interval(np.arange(40.0), np.arange(39), seed=0)
 
 
 # Clopper-Pearson
