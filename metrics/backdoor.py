@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from metrics.accuracy import accuracy, balanced_accuracy, macro_auc, per_class_sensitivity
-from metrics.checks import Floats, Integers, finite, logits_and_labels
+from metrics.checks import Bools, Floats, Integers, finite, flags, logits_and_labels
 from metrics.declaration import Direction, MetricInfo, Unresolved
 from metrics.scores import Entry, Score, Scores, score_all
 from metrics.trigger import (
     NO_TRIGGER,
-    Bools,
     Goal,
     asr,
     asr_by_class,
@@ -22,7 +21,6 @@ from metrics.trigger import (
     cured,
     der,
     gate,
-    mask,
     recovery_accuracy,
     signed_gap,
     wanted_labels,
@@ -210,7 +208,7 @@ def score_backdoor(
     stamped = None if stamped_logits is None or goal == "none" else finite(stamped_logits, 2, "stamped logits")
     if stamped is not None and stamped.shape != clean.shape:
         raise ValueError(f"logits of shape {clean.shape} on clean images, but {stamped.shape} on stamped ones")
-    right = None if known is None else mask(known, len(truth))
+    right = None if known is None else flags(known, truth.shape, "known")
     return score_all(SCORES, ScoredModel(clean, stamped, truth, goal, target, right))
 
 

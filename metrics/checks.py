@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
 
 
 def finite(values: ArrayLike, dimensions: int, name: str) -> Floats:
@@ -37,6 +38,18 @@ def indices(values: ArrayLike, below: int | None, name: str) -> Integers:
     if array.size and (array.min() < 0 or (below is not None and array.max() >= below)):
         raise ValueError(f"{name}: values must be at least 0 and below {below}")
     return array.astype(np.int64)
+
+
+def flags(values: ArrayLike, shape: tuple[int, ...], name: str) -> Bools:
+    """Return the values as bool.
+
+    Raises:
+        ValueError: another dtype or shape.
+    """
+    array = np.asarray(values)
+    if array.dtype != np.bool_ or array.shape != shape:
+        raise ValueError(f"{name}: expected bool of shape {shape}, got {array.dtype} of shape {array.shape}")
+    return array
 
 
 def logits_and_labels(logits: ArrayLike, labels: ArrayLike) -> tuple[Floats, Integers]:

@@ -28,17 +28,28 @@ FEWEST_FALSE_POSITIVES = 10
 """False positives that a rate must allow to be resolved (PROTOCOL 3.4)."""
 
 
+def log_odds(logits: ArrayLike, labels: ArrayLike) -> Floats:
+    """Log-odds of the true class per image, shape (n,), float64: log p_y - log of the sum over j != y of p_j.
+
+    Taken from the logits as z_y - log of the sum over j != y of exp(z_j), which neither overflows nor saturates where
+    p_y rounds to 1. Infinite with a single class.
+
+    Source: Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022.
+    """
+    scores, truth = logits_and_labels(logits, labels)
+    rows = np.arange(len(truth))
+    others = scores.copy()
+    others[rows, truth] = -np.inf
+    return np.asarray(scores[rows, truth] - logsumexp(others, axis=1), dtype=np.float64)
+
+
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Floats:
     """Loss per image, shape (n,), float64, in nats: log(1 + sum over j != y of exp(z_j - z_y)).
 
     This form keeps losses far below the float64 resolution of 1 - p apart. The usual one rounds them to 0, and an
     attack on a confident model would see nothing but ties.
     """
-    scores, truth = logits_and_labels(logits, labels)
-    rows = np.arange(len(truth))
-    others = scores.copy()
-    others[rows, truth] = -np.inf
-    return np.asarray(np.logaddexp(0.0, logsumexp(others, axis=1) - scores[rows, truth]), dtype=np.float64)
+    return np.asarray(np.logaddexp(0.0, -log_odds(logits, labels)), dtype=np.float64)
 
 
 def true_class_probability(logits: ArrayLike, labels: ArrayLike) -> Floats:
@@ -164,14 +175,22 @@ def mia_loss_auc(forget_losses: ArrayLike, non_member_losses: ArrayLike) -> floa
 
     Source: Yeom et al., Privacy Risk in Machine Learning, CSF 2018, for the attack.
     """
-    forget = np.sort(finite(forget_losses, 1, "forget losses"))
-    non_members = finite(non_member_losses, 1, "non-member losses")
-    if not len(forget) or len(non_members) < FEWEST_NON_MEMBERS:
-        sizes = f"{len(forget)} forget images, {len(non_members)} non-members"
-        raise Unresolved(f"{sizes}; needs 1 and {FEWEST_NON_MEMBERS}")
-    below = np.searchsorted(forget, non_members, side="left").sum()
-    below_or_tied = np.searchsorted(forget, non_members, side="right").sum()
-    return int(below + below_or_tied) / (2 * len(forget) * len(non_members))
+    forget, non_members = finite(forget_losses, 1, "forget losses"), finite(non_member_losses, 1, "non-member losses")
+    return _auc(-forget, -non_members, "forget images")
+
+
+@metric("attack_auc", title="Attack AUC", direction="lower", range=(0, 1), version=1, target=0.5)
+def attack_auc(member_scores: ArrayLike, non_member_scores: ArrayLike) -> float:
+    """Probability that a member has a higher score than a non-member, ties counting half.
+
+    Args:
+        member_scores: shape (m,), float; higher means "more likely a member".
+        non_member_scores: shape (n,), float.
+
+    Raises:
+        Unresolved: no member, or fewer than 10 non-members.
+    """
+    return _auc(finite(member_scores, 1, "member scores"), finite(non_member_scores, 1, "non-member scores"), "members")
 
 
 @metric("tpr_at_fpr", direction="lower", range=(0, 1), version=1)
@@ -257,6 +276,18 @@ class _Attack:
         ends = np.cumsum([len(group) for group in groups])[:-1]
         of_forget, of_held_out, of_members, of_non_members = (part.mean() for part in np.split(verdicts, ends))
         return of_forget, of_held_out, (1 - of_members + of_non_members) / 2
+
+
+def _auc(members: Floats, non_members: Floats, what: str) -> float:
+    """Share of pairs in which the member scores higher; `what` the members are called in the error."""
+    if not len(members) or len(non_members) < FEWEST_NON_MEMBERS:
+        sizes = f"{len(members)} {what}, {len(non_members)} non-members"
+        raise Unresolved(f"{sizes}; needs 1 and {FEWEST_NON_MEMBERS}")
+    ordered = np.sort(members)
+    below = np.searchsorted(ordered, non_members, side="left").sum()
+    below_or_tied = np.searchsorted(ordered, non_members, side="right").sum()
+    pairs = 2 * len(members) * len(non_members)
+    return (pairs - int(below + below_or_tied)) / pairs
 
 
 def _confidences(values: ArrayLike) -> Floats:

@@ -9,13 +9,12 @@ label is (y + 1) mod C. On these, ASR + recovery accuracy <= 1.
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from metrics.checks import Integers, indices, logits_and_labels
+from metrics.checks import Bools, Integers, flags, indices, logits_and_labels
 from metrics.declaration import Unresolved, metric
 
 Goal = Literal["all-to-one", "all-to-all", "none"]
-Bools = NDArray[np.bool_]
 
 GATE_ASR = 0.80
 """An attack below this ASR has failed (PROTOCOL 7.2)."""
@@ -79,7 +78,7 @@ def asr_correct(
         Unresolved: as `asr`, or the clean model knows none of the images.
     """
     answers, _, wanted, counted = _answers(stamped_logits, labels, target, goal)
-    both = counted & mask(known, len(counted))
+    both = counted & flags(known, counted.shape, "known")
     if not both.any():
         raise Unresolved("the clean model is right on no image on which the trigger counts")
     return float((answers == wanted)[both].mean())
@@ -153,18 +152,6 @@ def gate(acc: float, asr: float, clean_acc: float) -> str | None:
         loss = 100 * (clean_acc - acc)
         reasons.append(f"ACC is {loss:.2f} points below the clean model's, more than {100 * GATE_ACC_LOSS:.0f}")
     return ", ".join(reasons) or None
-
-
-def mask(known: ArrayLike, count: int) -> Bools:
-    """The array as bool, shape (n,).
-
-    Raises:
-        ValueError: another dtype or shape.
-    """
-    array = np.asarray(known)
-    if array.dtype != np.bool_ or array.shape != (count,):
-        raise ValueError(f"known: expected bool of shape ({count},), got {array.dtype} of shape {array.shape}")
-    return array
 
 
 def _answers(
