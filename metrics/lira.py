@@ -47,7 +47,9 @@ def lira_online(
 
     Args:
         observed: log-odds under the audited model, shape (n,), float.
-        shadows: log-odds under the shadows, shape (n, m), float; the audited model is none of them.
+        shadows: log-odds under the shadows, shape (n, m), float. Neither the audited model nor the one that was trained
+            on its other half is among them: with the latter, members would have fewer IN shadows than non-members,
+            and their scores would differ for that alone.
         members: which shadow was trained on which image, shape (n, m), bool.
         spread: where spreads come from; None follows the number of shadows: pooled below 64, else per sample.
         center: how the centre of an image's log-odds is estimated.
@@ -113,7 +115,8 @@ def u_lira(
         forgotten: which image was in the forget set of which run, shape (n, runs), bool.
         unseen: which image the Original of a run was not trained on, shape (n, runs), bool. An image in neither was
             kept: it is not labelled.
-        originals: which Original each run started from, shape (runs,), int or str.
+        originals: which Original each run started from, shape (runs,), int or str. Two that were trained on
+            complementary halves count as one, for the reason that `lira_online` gives.
         spread: as in `lira_online`; None follows the fewest labels of an image that has any.
         center: as in `lira_online`.
 

@@ -44,7 +44,8 @@ def rmia_online(
 
     Args:
         observed: log-odds under the audited model, shape (n,), float.
-        references: log-odds under the reference models, shape (n, m), float; the audited model is none of them.
+        references: log-odds under the reference models, shape (n, m), float; as shadows in
+            `lira.lira_online`, without the audited model and its partner.
         members: which reference was trained on which image, shape (n, m), bool. IN and OUT count half each.
         population: what the images are compared with.
         gamma: how much more than z an image must gain; above 0.
