@@ -32,8 +32,7 @@ FEWEST_FALSE_POSITIVES = 10
 def log_odds(logits: ArrayLike, labels: ArrayLike) -> Floats:
     """Log-odds of the true class per image, shape (n,), float64: log p_y - log of the sum over j != y of p_j.
 
-    Taken from the logits as z_y - log of the sum over j != y of exp(z_j), which neither overflows nor saturates where
-    p_y rounds to 1. Infinite with a single class.
+    Taken from the logits, so that it does not saturate where p_y rounds to 1. Infinite with a single class.
 
     Source: Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022.
     """
@@ -47,8 +46,7 @@ def log_odds(logits: ArrayLike, labels: ArrayLike) -> Floats:
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Floats:
     """Loss per image, shape (n,), float64, in nats: log(1 + sum over j != y of exp(z_j - z_y)).
 
-    This form keeps losses far below the float64 resolution of 1 - p apart. The usual one rounds them to 0, and an
-    attack on a confident model would see nothing but ties.
+    This form keeps losses far below the float64 resolution of 1 - p apart; the usual one rounds them to ties at 0.
     """
     return np.asarray(np.logaddexp(0.0, -log_odds(logits, labels)), dtype=np.float64)
 
@@ -182,11 +180,7 @@ def mia_loss_auc(forget_losses: ArrayLike, non_member_losses: ArrayLike) -> floa
 
 @metric("attack_auc", title="Attack AUC", direction="lower", range=(0, 1), version=1, target=0.5)
 def attack_auc(member_scores: ArrayLike, non_member_scores: ArrayLike) -> float:
-    """Probability that a member has a higher score than a non-member, ties counting half.
-
-    Args:
-        member_scores: shape (m,), float; higher means "more likely a member".
-        non_member_scores: shape (n,), float.
+    """Probability that a member has a higher score than a non-member, ties counting half; shapes (m,) and (n,).
 
     Raises:
         Unresolved: no member, or fewer than 10 non-members.
@@ -254,8 +248,8 @@ class _Attack:
         self.members, self.non_members = members, non_members
         is_member = np.repeat([True, False], [len(members), len(non_members)])
         self.classifier = SVC(C=3.0, kernel="rbf", gamma="auto")
-        features = np.concatenate([members, non_members])[:, None]
-        self.classifier.fit(csr_matrix(features), is_member)  # the bits of a dense fit, without a BLAS call per product
+        features = csr_matrix(np.concatenate([members, non_members])[:, None])
+        self.classifier.fit(features, is_member)  # the bits of a dense fit, without a BLAS call per product
 
     def calls_non_member(self, confidences: Floats) -> NDArray[np.bool_]:
         """The classifier's answers, shape (n,).
@@ -283,12 +277,10 @@ class _Attack:
 def _auc(members: Floats, non_members: Floats, what: str) -> float:
     """Share of pairs in which the member scores higher; `what` the members are called in the error."""
     if not len(members) or len(non_members) < FEWEST_NON_MEMBERS:
-        sizes = f"{len(members)} {what}, {len(non_members)} non-members"
-        raise Unresolved(f"{sizes}; needs 1 and {FEWEST_NON_MEMBERS}")
-    ordered = np.sort(members)
-    below = np.searchsorted(ordered, non_members, side="left").sum()
-    below_or_tied = np.searchsorted(ordered, non_members, side="right").sum()
-    pairs = 2 * len(members) * len(non_members)
+        raise Unresolved(f"{len(members)} {what}, {len(non_members)} non-members; needs 1 and {FEWEST_NON_MEMBERS}")
+    members, pairs = np.sort(members), 2 * len(members) * len(non_members)
+    below = np.searchsorted(members, non_members, side="left").sum()
+    below_or_tied = np.searchsorted(members, non_members, side="right").sum()
     return (pairs - int(below + below_or_tied)) / pairs
 
 
