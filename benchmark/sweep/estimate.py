@@ -173,7 +173,7 @@ def _grows(record: Record) -> bool:
 def _keys(spec: Mapping[str, Any]) -> Iterator["_Key"]:
     """Under which a run is known, the closest first: as it is, in another task, under another recipe."""
     method = (spec["method"]["kind"], spec["method"]["name"], spec["method"]["preset"])
-    task = spec["scenario"] if spec["track"] == "unlearning" else spec["attack"]["name"]
+    task = spec["scenario"] if "scenario" in spec else spec["attack"]["name"]
     yield (*method, str(spec["recipe"]["epochs"]), task)
     yield (*method, str(spec["recipe"]["epochs"]))
     yield method
