@@ -24,6 +24,9 @@
 #? SUITE          which of suites/*.toml to sweep (default: smoke)
 #? PLAN           any value: a sweep says what there is to do, and does nothing
 #? WORKERS        processes of a sweep (default: one for each core, or each GPU)
+#? PER_GPU        how many of them share a GPU
+#? EXECUTOR       of a sweep: local (default), or ray for a cluster
+#? ADDRESS        of a running Ray cluster: HOST:PORT, or auto on one of its nodes (default: one is started here)
 #? WANDB          also log to Weights & Biases: offline (no network), online (default: off)
 METHOD ?= salun
 SUITE ?= smoke
@@ -37,7 +40,7 @@ TEST_DATA ?= ../shared/data
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 INSTALL_COMMAND = $(IN_VENV) -m pip install --quiet --disable-pip-version-check \
-	--editable '.[test,dev,wandb]' --constraint constraints.txt
+	--editable '.[test,dev,ray,wandb]' --constraint constraints.txt
 
 # A value as one word of the shell, whatever it contains.
 quote = '$(subst ','\'',$(1))'
@@ -65,9 +68,10 @@ help:  ## show this list
 bench: $$(INSTALLED)  ## run one method, then show its scores and the leaderboard
 	$(VENV)/bin/medsafe run$(run_options)
 
-sweep: $$(INSTALLED)  ## run a whole suite, or what is left of it (variables: SUITE, PLAN, WORKERS, DEVICE, RESULTS)
+sweep: $$(INSTALLED)  ## run a whole suite, or what is left of it (variables: SUITE, PLAN, WORKERS, EXECUTOR, DEVICE, RESULTS)
 	$(VENV)/bin/medsafe sweep $(call quote,suites/$(value SUITE).toml)$(if $(PLAN), --plan)$(call \
-		option,WORKERS,workers)$(call option,DEVICE,device)$(call option,DATA_ROOT,data-root)$(call option,RESULTS,results)
+		option,EXECUTOR,executor)$(call option,ADDRESS,address)$(call option,WORKERS,workers)$(call \
+		option,PER_GPU,per-gpu)$(call option,DEVICE,device)$(call option,DATA_ROOT,data-root)$(call option,RESULTS,results)
 
 new-method: $$(INSTALLED)  ## write a method's template (variables: METHOD, KIND, OUTPUT)
 	$(VENV)/bin/medsafe new-method $(call quote,$(value METHOD))$(call option,KIND,kind)$(call option,OUTPUT,output)

@@ -27,7 +27,10 @@ SHOWN = 8
 def sweep(
     suite: Annotated[Path, typer.Argument(help="The suite's file, e.g. suites/smoke.toml.")],
     plan: Annotated[bool, option("Say what there is to do, and do nothing.")] = False,
+    executor: Annotated[str, option("local (processes of this machine), or ray (a cluster).")] = "local",
+    address: Annotated[str | None, option("HOST:PORT of a running Ray cluster, or auto; else one starts here.")] = None,
     workers: Annotated[int | None, option("Processes; by default cores over threads, or one for each GPU.")] = None,
+    per_gpu: Annotated[int | None, option("Workers that share a GPU; several small trainings fill it better.")] = None,
     threads: Annotated[int, option("CPU threads of a worker; results are bitwise equal at one number only.")] = 1,
     device: Annotated[str, option("auto (all GPUs, else the CPU), cpu, cuda or cuda:1.")] = "auto",
     extend_published: Annotated[bool, option("Leave out what is published already.")] = False,
@@ -41,30 +44,30 @@ def sweep(
     from benchmark.store.artifacts import ArtifactStore, default_cache
     from benchmark.store.files import remove_leftovers
     from benchmark.store.records import RecordStore
-    from benchmark.sweep.devices import worker_devices
     from benchmark.sweep.drive import drive
+    from benchmark.sweep.engine import Engine
     from benchmark.sweep.estimate import Estimator, wall_seconds
-    from benchmark.sweep.executors import LocalExecutor
     from benchmark.sweep.jobs import todo
     from benchmark.sweep.suite import read_suite
     from benchmark.sweep.work import Place
 
     start_up = time.time() - psutil.Process().create_time()
     set_threads(threads)
-    devices = worker_devices(device, workers, threads)
-    read = read_suite(suite.expanduser(), Request("", data_root=data_root, device=devices[0]))
+    engine = Engine(executor, address, device, workers, per_gpu, threads)
+    read = read_suite(suite.expanduser(), Request("", data_root=data_root, device=engine.devices[0]))
     store, records = ArtifactStore(default_cache()), RecordStore(results)
     estimator, known = Estimator(RecordStore(published)), [RecordStore(published)] if extend_published else []
     left = todo(read.requests, store, [records, *known], estimator)
     _say_plan(read.name, left)
     if left.jobs:
-        _say_estimate(left, len(devices), start_up + wall_seconds(left.jobs, len(devices)))
+        at_once = len(engine.devices)
+        _say_estimate(left, at_once, start_up + wall_seconds(left.jobs, at_once))
     if plan:
         return
     records.check_writable()
     if left.jobs:
-        with LocalExecutor(Place(store.root, results, threads), devices) as executor:
-            progress = _watched(lambda on_change: drive(left.jobs, executor, on_change))
+        with engine.open(Place(store.root, results, threads)) as hands:
+            progress = _watched(lambda on_change: drive(left.jobs, hands, on_change))
         store.remove_leftovers()  # of workers that died
         remove_leftovers(records.root)
         rebuild(results)

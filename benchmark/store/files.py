@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", flags=re.DOTALL)
@@ -33,7 +34,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = _temporary(path)
     try:
         with temporary.open("xb") as file:
             _try_lock(file.fileno())  # whoever else has it is about to remove the file: renaming it will tell
@@ -46,6 +47,22 @@ def _write(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def held_file(path: Path) -> Iterator[Path]:
+    """An empty file beside this path, of a name that nobody else has; what a killed process held is a leftover."""
+    temporary = _temporary(path)
+    with temporary.open("xb") as file:
+        _try_lock(file.fileno())
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
 def _try_lock(descriptor: int) -> bool | None:

@@ -1,8 +1,14 @@
 """`medsafe sweep`, whole: in this process but for its workers, on the tiny data set."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 SUITE = """
@@ -53,6 +59,36 @@ def test_a_sweep_records_what_run_would_and_the_next_one_has_nothing_to_do(medsa
     assert scores("results/local") == scores("single")
 
 
+@pytest.fixture
+def short_folder():
+    """For sockets, whose paths may not be long."""
+    folder = tempfile.mkdtemp(prefix="ray")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_a_cluster_is_started_for_the_sweep_and_nothing_of_it_is_left(suite, tmp_path, short_folder):
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = os.environ | {"MEDSAFE_CACHE": "cache", "TMPDIR": short_folder, "HOME": str(home)}
+    words = [sys.executable, "-m", "benchmark.cli", "sweep", suite, "--executor", "ray", "--workers", "1"]
+    said = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "4 jobs done, 0 failed" in said.stdout
+    assert len(scores(tmp_path / "results")) == 2
+    assert not list(Path(short_folder).glob("medsafe-*"))
+    assert not (home / ".ray").exists()
+    assert not [each for each in psutil.process_iter() if belongs(each, short_folder)]
+
+
+def belongs(process, folder):
+    try:
+        return process.environ().get("TMPDIR") == folder and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def test_a_failure_is_recorded_the_others_go_on_and_the_exit_code_says_so(medsafe, suite, plugin):
     file = plugin("raise ValueError('no idea')")
     suite.write_text(suite.read_text() + f'\n[[grid]]\nmethod = "mine"\nplugin = "{file}"\n')
@@ -70,6 +106,8 @@ def test_a_failure_is_recorded_the_others_go_on_and_the_exit_code_says_so(medsaf
         (("--workers", 0), "workers 0"),
         (("--threads", 0), "threads 0"),
         (("--device", "tpu"), "tpu"),
+        (("--address", "head:6379"), "only a Ray cluster has one"),
+        (("--executor", "slurm"), "unknown executor 'slurm'"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(medsafe, suite, words, says):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmark.errors import MedsafeError
-from benchmark.sweep.devices import worker_devices
+from benchmark.sweep.devices import Share, worker_devices
 
 
 def test_a_cpu_feeds_as_many_workers_as_it_has_cores_for(monkeypatch):
@@ -28,3 +28,18 @@ def test_workers_share_the_gpus_in_turn(monkeypatch):
 def test_no_worker_is_an_error():
     with pytest.raises(MedsafeError, match="workers 0"):
         worker_devices("cpu", 0, threads=1)
+
+
+def test_a_worker_of_a_cluster_gets_cores_or_its_share_of_a_gpu():
+    node = {"CPU": 8.0, "GPU": 2.0, "memory": 1e9}
+    assert Share("cpu", threads=3).room(node) == 2
+    assert Share("cpu", threads=3).resources == {"num_cpus": 3, "num_gpus": 0}
+    assert Share("cuda", threads=8, per_gpu=4).room(node) == 8
+    assert Share("cuda", threads=8, per_gpu=4).resources == {"num_cpus": 0, "num_gpus": 0.25}
+    assert Share("cuda", threads=1).room({"CPU": 8.0}) == 0
+
+
+@pytest.mark.parametrize("workers", range(1, 50))
+def test_the_shares_of_a_gpu_are_no_more_than_one_as_ray_rounds_them(workers):
+    share = Share("cuda", threads=1, per_gpu=workers).resources["num_gpus"]
+    assert round(share * 10_000) * workers <= 10_000
