@@ -40,6 +40,9 @@ from benchmark.tracks.stored import (
 )
 from benchmark.training import VERSION, predict, train
 
+Summary = Callable[[Tensor], Mapping[str, Tensor]]
+"""Logits on all images -> what is stored in place of them and of the weights."""
+
 
 @dataclass(frozen=True, eq=False)
 class Workbench:
@@ -179,11 +182,13 @@ class Workbench:
         make: Callable[[], Made],
         beside: Mapping[str, np.ndarray] | None = None,
         images: Mapping[str, Tensor] | None = None,
+        summary: Summary | None = None,
     ) -> Artifact:
         """The stored model of this key with its logits; `make` computes it once.
 
         What lies `beside` the logits is what a later rescoring needs to know of the data. `images` are the uint8 images
-        to predict on, by the name of their logits; by default all, as `logits`.
+        to predict on, by the name of their logits; by default all, as `logits`. With a `summary`, which takes these, it
+        is all that is stored.
 
         Raises:
             Diverged: weights or logits are not finite (PROTOCOL 8.2).
@@ -197,6 +202,9 @@ class Workbench:
                 _check_finite((*logits.values(), *weights.values()), key.get("purpose", key["kind"]))
             except Diverged as error:
                 return {DIVERGED: str(error)}  # kept as well: it would happen again
+            if summary is not None:
+                write_tensors(dict(summary(logits["logits"])), folder / PREDICTIONS)
+                return made.metadata
             write_tensors(weights, folder / MODEL)
             write_tensors(logits | tensors_of(beside), folder / PREDICTIONS)
             for name, tensors in made.files.items():

@@ -10,7 +10,7 @@ from benchmark.api import derive_seed
 from benchmark.config import identity
 from benchmark.models import load_checkpoint
 from benchmark.store.artifacts import Artifact
-from benchmark.tracks.models import Workbench, checkpoint_sha256
+from benchmark.tracks.models import Summary, Workbench, checkpoint_sha256
 from benchmark.tracks.stored import Made, hash_rows
 
 
@@ -29,6 +29,8 @@ class SharedModel:
     """What must be there before it can be made."""
     further_bytes: int = 0
     """That it stores beside weights and logits, roughly."""
+    summary: Summary | None = None
+    """What alone is stored of it, where its weights serve nobody."""
 
     @property
     def id(self) -> str:
@@ -41,7 +43,7 @@ class SharedModel:
         Raises:
             Diverged: its training did.
         """
-        return self.bench.keep(self.key, self.make)
+        return self.bench.keep(self.key, self.make, summary=self.summary)
 
 
 def original(bench: Workbench, block: int) -> SharedModel:

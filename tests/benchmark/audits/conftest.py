@@ -1,0 +1,28 @@
+"""A workbench on the tiny data set, and a pool that is trained in seconds."""
+
+import pytest
+import torch
+
+from benchmark.audits.pool import Pool
+from benchmark.store.artifacts import ArtifactStore
+from benchmark.training import RECIPES
+from benchmark.workbenches import Workbenches
+
+
+@pytest.fixture
+def open_bench(tiny_npz, cache, short_recipe):
+    """Opens a workbench over a cache, as a process of its own would."""
+
+    def go(folder=None, **changes):
+        wanted = {"non_member_share": 0.5, **changes}
+        data = (str(tiny_npz), None, None)
+        workbenches = Workbenches(ArtifactStore(folder or cache))
+        return workbenches.open(data, "cnn-small", RECIPES["cpu"], torch.device("cpu"), **wanted)
+
+    return go
+
+
+@pytest.fixture
+def pool(open_bench):
+    """Four shadows."""
+    return Pool(open_bench(), shadows=4)
