@@ -78,6 +78,16 @@ class UnlearningSpec(RunSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditSpec(UnlearningSpec):
+    """An unlearning method on one audit target, the model of that number (the block) on a half of official train."""
+
+    track: str = "audit"
+    shadows: int
+    """How many models the attacks have seen (PROTOCOL 6.1)."""
+    pool_seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackdoorSpec(RunSpec):
     """A defence against one attack."""
 

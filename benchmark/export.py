@@ -92,7 +92,7 @@ def _references(record: Record) -> dict[str, dict[str, Any]]:
 
 def _story(record: Record) -> str:
     spec = record["spec"]
-    if spec["track"] == "unlearning":
+    if "scenario" in spec:
         return f"Forgotten: `{spec['scenario']}` ({record['sizes']['forget']} images)"
     attack, setting = spec["attack"], record["setting"]
     if setting["goal"] == "none":

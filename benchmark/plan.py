@@ -1,12 +1,16 @@
 """What a command asks for -> the runs it means, checked as far as possible before anything is computed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from benchmark.api import AttackInfo, DefenseInfo, Progress
+from benchmark.audits.pool import HALF, Pool
+from benchmark.audits.track import AuditTrack
 from benchmark.config import (
+    AuditSpec,
     BackdoorSpec,
     MethodSpec,
     Profile,
@@ -32,6 +36,9 @@ from benchmark.tracks.shared import SharedModel
 from benchmark.tracks.unlearning import UnlearningTrack
 from benchmark.training import VERSION, get_recipe, resolve_device, silent
 from benchmark.workbenches import Setup, Workbenches
+
+FEWEST_SHADOWS = 4
+"""One pair to attack with, and one to tune on."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Request:
     attack_plugin: Path | None = None
     pool: str | None = None
     isolation: Isolation = field(default_factory=Isolation)
+    shadows: int | None = None
+    """An audit with so many half-split models; the blocks are its targets."""
 
 
 class Track(Protocol):
@@ -118,20 +127,40 @@ def _unlearning(request: Request, profile: Profile, workbenches: Workbenches) ->
     dataset = workbenches.dataset(*_setup(request, profile).data)
     scenario = parse_scenario(request.scenario or profile.scenario)
     check_scenario(scenario, dataset)
+    if request.shadows is not None:
+        request = _audit(request, request.shadows, scenario)
     bench = workbenches.open(_setup(request, profile, scenario))
     rows = draw_forget(scenario, dataset, bench.splits, seed=0)  # an empty or total forget set is an error beforehand
     if request.original is not None:
         load_checkpoint(bench.fresh_model("check"), request.original)
     method = plugin.configure(request.preset, request.parameters or {}, (len(rows.forget), len(rows.retain)))
     spec = method_spec(plugin, request.preset, request.parameters, method)
+    pool = Pool(bench, request.shadows) if request.shadows else None
+    make = partial(AuditSpec, shadows=pool.shadows, pool_seed=pool.seed) if pool else UnlearningSpec
     specs = [
-        UnlearningSpec(
+        make(
             data=bench.data, architecture=bench.architecture, recipe=bench.recipe, scenario=scenario.name, method=spec,
             block=block, retrains=retrains, original_sha256=original_sha256, training_version=VERSION,
         )
         for block in parse_blocks(request.blocks or str(profile.blocks))
     ]  # fmt: skip
-    return Plan(bench, UnlearningTrack(bench, scenario, method), specs, _isolation(plugin, request))
+    track = AuditTrack(pool, scenario, method) if pool else UnlearningTrack(bench, scenario, method)
+    return Plan(bench, track, specs, _isolation(plugin, request))
+
+
+def _audit(request: Request, shadows: int, scenario: Scenario) -> Request:
+    """An audit's request: its models have seen half of official train, and it forgets at random (PROTOCOL 6.1)."""
+    if shadows < FEWEST_SHADOWS or shadows % 2:
+        raise MedsafeError(f"{shadows} shadows: they come in pairs, and at least {FEWEST_SHADOWS} are needed")
+    if scenario.share is None:
+        raise MedsafeError(
+            f"scenario '{scenario.name}' cannot be audited: shadows and target are trained on random halves, and what "
+            f"is forgotten is drawn from the target's; use random:0.1"
+        )
+    if request.non_member_share != Request.non_member_share:
+        raise MedsafeError("--non-members does not go with --shadows: a target's non-members are its other half")
+    _refuse(request, ("original",), "does not go with --shadows", "audited on targets of its pool")
+    return replace(request, non_member_share=HALF)
 
 
 def _backdoor(request: Request, profile: Profile, workbenches: Workbenches) -> Plan:
@@ -184,7 +213,7 @@ def _defense(request: Request) -> AnyPlugin:
             f"attack '{request.attack}' goes with a backdoor defence, and '{request.method}' is an unlearning method: "
             f"leave it out"
         )
-    _refuse(request, ("scenario", "retrains", "original"), "belongs to unlearning", "a backdoor defence")
+    _refuse(request, ("scenario", "retrains", "original", "shadows"), "belongs to unlearning", "a backdoor defence")
     plugin = look_up("defenses", request.method, request.plugin, request.isolation)
     if cast("DefenseInfo", plugin.info).power != "post-training":
         _refuse(request, ("pool",), "belongs to a defence that is handed clean images", "none")

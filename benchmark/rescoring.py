@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+from benchmark.audits import track as audit
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import Record, RecordStore
 from benchmark.tracks import backdoor, unlearning
 from benchmark.tracks.scoring import declarations, has_present_metrics
 
-RESCORE = {"unlearning": unlearning.rescore, "backdoor": backdoor.rescore}
+RESCORE = {"unlearning": unlearning.rescore, "backdoor": backdoor.rescore, "audit": audit.rescore}
 
 
 def rescore(records: RecordStore, store: ArtifactStore) -> Iterator[tuple[Record, str]]:

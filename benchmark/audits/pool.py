@@ -21,9 +21,10 @@ from benchmark.data.units import Rows, draw_share
 from benchmark.store.artifacts import Artifact
 from benchmark.tracks.models import Workbench
 from benchmark.tracks.shared import SharedModel, trained
-from benchmark.tracks.stored import PREDICTIONS
+from benchmark.tracks.stored import PREDICTIONS, hash_rows
 
 STATISTICS = "statistics.safetensors"
+LOG_ODDS, MEMBERS, POPULATION = "log_odds", "members", "population"
 HALF = 0.5
 """Share of official train that a model of the pool has seen."""
 
@@ -32,10 +33,12 @@ HALF = 0.5
 class Statistics:
     """What the shadows say of every image of a data set."""
 
-    phi: NDArray[np.float32]
-    """(images, shadows): log p_y - log(1 - p_y), with p_y the probability of the true class, so p_y = sigmoid(phi)."""
+    log_odds: NDArray[np.float32]
+    """(images, shadows): as `metrics.membership.log_odds`, of which the true class's probability is the sigmoid."""
     members: NDArray[np.bool_]
     """(images, shadows): whether the shadow was trained on the image."""
+    population: Rows
+    """Images that neither shadows nor targets were trained on, and that are never judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,38 +84,32 @@ class Pool:
         Raises:
             Diverged: the training of a shadow did.
         """
-        shadows, count = self.models(), len(self.bench.dataset.labels)
+        shadows, count, splits = self.models(), len(self.bench.dataset.labels), self.bench.splits
+        population = np.union1d(splits.validation, splits.reserved)
 
         def create(folder: Path) -> Mapping[str, Any]:
-            phi = [load_file(shadow.get() / PREDICTIONS)["phi"] for shadow in shadows]
             members = torch.zeros(count, self.shadows, dtype=torch.bool)
             for number in range(self.shadows):
                 members[torch.from_numpy(self.half("shadow", number)), number] = True
-            (folder / STATISTICS).write_bytes(save({"phi": torch.stack(phi, dim=1), "members": members}))
+            log_odds = torch.stack([load_file(shadow.get() / PREDICTIONS)[LOG_ODDS] for shadow in shadows], dim=1)
+            stored = {LOG_ODDS: log_odds, MEMBERS: members, POPULATION: torch.from_numpy(population)}
+            (folder / STATISTICS).write_bytes(save(stored))
             return {}
 
-        key = {"kind": "pool", "shadows": [shadow.id for shadow in shadows]}
+        key = {"kind": "pool", "shadows": [shadow.id for shadow in shadows], "population": hash_rows(population)}
         return self.bench.store.get_or_create(key, create)
 
     def _shadow(self, number: int) -> SharedModel:
-        rows, labels = self.half("shadow", number), self.bench.dataset.labels
-        shadow = trained(self.bench, rows, number, "shadow")
-        return replace(shadow, title=f"shadow {number}", summary=lambda logits: {"phi": phi_of(logits, labels)})
+        shadow = trained(self.bench, self.half("shadow", number), number, "shadow")
+        return replace(shadow, title=f"shadow {number}", summary=self._summary)
+
+    def _summary(self, logits: Tensor) -> dict[str, Tensor]:
+        from metrics.membership import log_odds  # scikit-learn: seconds that a process without shadows need not spend
+
+        return {LOG_ODDS: torch.from_numpy(log_odds(logits, self.bench.dataset.labels)).float()}
 
 
 def statistics_of(pool: Artifact) -> Statistics:
     """A collected pool's content."""
     stored = load_file(pool / STATISTICS)
-    return Statistics(stored["phi"].numpy(), stored["members"].numpy())
-
-
-def phi_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """log p_y - log sum over j != y of p_j, float32 (n,), from logits (n, classes).
-
-    From logits, for probabilities that round to 1 are all the same.
-
-    Source: Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022, section IV-C.
-    """
-    scores, truth = logits.double(), labels[:, None]
-    others = scores.scatter(1, truth, -torch.inf).logsumexp(1)
-    return (scores.gather(1, truth)[:, 0] - others).float()
+    return Statistics(*(stored[name].numpy() for name in (LOG_ODDS, MEMBERS, POPULATION)))

@@ -46,6 +46,9 @@ def run(
     attack_preset: Annotated[Text, option("Named set of hyper-parameters of the attack.")] = None,
     attack_plugin: Annotated[Path | None, path_option("A .py file that holds the attack.")] = None,
     pool: Annotated[Text, option("The defender's clean images: reserved, reserved:50, seen or seen:50.")] = None,
+    shadows: Annotated[
+        int | None, option("Audit with so many half-split models; each block unlearns from another such model.")
+    ] = None,
     sandbox: Annotated[
         bool, option("A plugin sees neither data files, caches, results nor network (bubblewrap).")
     ] = False,
@@ -76,6 +79,7 @@ def run(
             Limits(time_limit, round(memory_limit * GIGABYTE)), sandbox, in_process,
             hidden=private_paths(results, published, data_root, dataset),
         ),
+        shadows,
     )  # fmt: skip
     outcomes = []
     with open_tracker(wandb, results) as tracker:

@@ -24,7 +24,7 @@ def is_custom(spec: Any) -> bool:
 def name_of(record: Any) -> str:
     """A run in one line."""
     spec = record["spec"]
-    wanted = spec["scenario"] if spec["track"] == "unlearning" else f"{spec['attack']['name']}, {spec['pool']}"
+    wanted = spec["scenario"] if "scenario" in spec else f"{spec['attack']['name']}, {spec['pool']}"
     setting = f"{spec['data']['name']}, {wanted}, block {spec['block']}"
     return f"{spec['method']['name']} on {setting} ({record['id']})"
 

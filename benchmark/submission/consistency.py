@@ -10,10 +10,12 @@ from benchmark.config import canonical_json, identity
 from benchmark.store.records import Record, RecordStore
 from benchmark.submission.compare import first_difference
 from benchmark.submission.schema import BY_CLASS, Refused, check, model_of, read
-from benchmark.tracks.scoring import METRICS, declarations
+from benchmark.tracks.scoring import declarations
 
 FROM_FILE = re.compile(r"[0-9]+\+([0-9a-f]{12})")
 """The version of a plugin that is a file: the declared one, and the beginning of the file's sha256."""
+SUBMITTED = ("unlearning", "backdoor")
+"""Tracks whose runs can be submitted: who verifies an audit would have to train all of its shadows again."""
 
 
 def check_record(file: str, content: bytes) -> Record:
@@ -29,8 +31,8 @@ def check_record(file: str, content: bytes) -> Record:
     data = read(content, file)
     spec = data.get("spec")
     track = spec.get("track") if isinstance(spec, dict) else None
-    if not isinstance(track, str) or track not in METRICS:
-        raise Refused(f"{file}: spec.track: is none of {', '.join(METRICS)}")
+    if track not in SUBMITTED:
+        raise Refused(f"{file}: spec.track: is none of {', '.join(SUBMITTED)}")
     check(model_of(track, data.get("status") == "ok"), data, file)
     record = cast("Record", data)
     for key, fault in (*_faults_of_identity(record, file), *_faults_of_scores(record)):
@@ -48,6 +50,8 @@ def obstacle(spec: Mapping[str, Any]) -> str | None:
     attack = spec.get("attack", {"preset": "published", "version": "1"})
     if "custom" in (spec["method"]["preset"], attack["preset"]):
         return "custom hyper-parameters"
+    if spec["track"] not in SUBMITTED:
+        return f"a run of the track '{spec['track']}'"
     if spec.get("original_sha256") is not None:
         return "an Original from a checkpoint of one's own"
     if spec["data"]["groups_sha256"] is not None:

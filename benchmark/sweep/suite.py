@@ -33,10 +33,11 @@ OPTIONS = {
     "retrains": "retrains", "profile": "profile", "groups": "groups", "original": "original", "allow": "allow",
     "non_members": "non_member_share", "attack_preset": "attack_preset", "attack_params": "attack_parameters",
     "attack_plugin": "attack_plugin", "pool": "pool",
+    "shadows": "shadows",
 }  # fmt: skip
 """Key of a grid, named as `medsafe run` names it -> field of a request. The first axis changes slowest."""
 FILES = ("plugin", "groups", "original", "attack_plugin")
-NUMBERS: dict[str, tuple[type, ...]] = {"retrains": (int,), "non_members": (int, float)}
+NUMBERS: dict[str, tuple[type, ...]] = {"retrains": (int,), "shadows": (int,), "non_members": (int, float)}
 EXCLUDE = "exclude"
 Options = Mapping[str, Any]
 

@@ -3,11 +3,16 @@
 from dataclasses import asdict
 from typing import Any
 
+import metrics.audit
 import metrics.backdoor
 import metrics.unlearning
 from benchmark.store.records import Record
 
-METRICS = {"unlearning": metrics.unlearning.METRICS, "backdoor": metrics.backdoor.METRICS}
+METRICS = {
+    "unlearning": metrics.unlearning.METRICS,
+    "backdoor": metrics.backdoor.METRICS,
+    "audit": metrics.unlearning.METRICS | metrics.audit.METRICS,
+}
 """The declarations of each track's scores."""
 
 

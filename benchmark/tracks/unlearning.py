@@ -122,7 +122,7 @@ def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact,
         retrains: of the same block.
     """
     stored = predictions_of(model)
-    splits = _stored_splits(stored)
+    splits = splits_of(stored)
     seed = derive_seed(block, "membership")
     context = {
         "kind": "scores", "seed": seed, "versions": {name: info.version for name, info in METRICS.items()},
@@ -155,13 +155,13 @@ def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact,
 
 def rescore(record: Record, store: ArtifactStore) -> Record | None:
     """The scored part of a record anew; None where its models are not in the cache."""
-    found = _models(record, store)
+    found = models_of(record, store)
     return found and score(store, record["spec"]["block"], *found)
 
 
 def redraw(record: Record, store: ArtifactStore) -> Record | None:
     """The curves of a record that was written without; None where its models are not in the cache."""
-    found = _models(record, store)
+    found = models_of(record, store)
     return found and Record(curves=_curves(*found))
 
 
@@ -170,7 +170,7 @@ def lacks_curves(record: Record) -> bool:
     return record["spec"]["track"] == "unlearning" and "references" in record and "curves" not in record
 
 
-def _models(record: Record, store: ArtifactStore) -> tuple[Artifact, Artifact, list[Artifact]] | None:
+def models_of(record: Record, store: ArtifactStore) -> tuple[Artifact, Artifact, list[Artifact]] | None:
     """A record's model, Original and Retrains."""
     names = record["artifacts"]
     retrains = sorted((name for name in names if name.startswith("retrain")), key=lambda name: int(name.split()[1]))
@@ -181,7 +181,7 @@ def _models(record: Record, store: ArtifactStore) -> tuple[Artifact, Artifact, l
 def _curves(model: Artifact, original: Artifact, retrains: list[Artifact]) -> dict[str, Any]:
     """The loss attack's ROC of each model, for a figure; empty where the sample resolves none."""
     stored = predictions_of(model)
-    splits = _stored_splits(stored)
+    splits = splits_of(stored)
 
     def roc(artifact: Artifact) -> Roc:
         scored = ScoredModel(predictions_of(artifact)["logits"], stored["labels"], splits, seed=0)
@@ -208,7 +208,7 @@ def _beside(bench: Workbench, block: Block) -> dict[str, np.ndarray]:
     return rows | {"labels": bench.dataset.labels.numpy(), "forgotten_class": forgotten}
 
 
-def _stored_splits(stored: dict[str, np.ndarray]) -> ScoredSplits:
+def splits_of(stored: dict[str, np.ndarray]) -> ScoredSplits:
     """The inverse of `_beside`."""
     rows = {name.removeprefix(ROWS): array for name, array in stored.items() if name.startswith(ROWS)}
     return ScoredSplits(**rows, forgotten_class=next(iter(stored["forgotten_class"].tolist()), None))

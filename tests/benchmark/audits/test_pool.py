@@ -6,12 +6,11 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
-import torch
-from scipy.special import expit, softmax
 
-from benchmark.audits.pool import Pool, phi_of, statistics_of
+from benchmark.audits.pool import Pool, statistics_of
 from benchmark.tracks.shared import original
 from benchmark.tracks.stored import MODEL, PREDICTIONS, predictions_of
+from metrics.membership import log_odds
 
 
 def test_of_a_pair_every_training_image_is_in_exactly_one(pool):
@@ -63,45 +62,34 @@ def test_a_target_is_an_original_on_its_half(pool):
     assert (original(bench, 3).get() / MODEL).is_file()  # a method will work on it
 
 
-def test_phi_is_the_log_odds_of_the_true_class():
-    logits = torch.tensor([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
-    labels = torch.tensor([1, 0])
-    probability = softmax(logits.double().numpy(), axis=1)[[0, 1], labels]
-    np.testing.assert_allclose(phi_of(logits, labels), np.log(probability / (1 - probability)), rtol=1e-6)
-    np.testing.assert_allclose(expit(phi_of(logits, labels).numpy()), probability, rtol=1e-6)
-
-
-def test_phi_tells_saturated_confidences_apart():
-    logits = torch.tensor([[60.0, 0.0], [90.0, 0.0]])  # both probabilities are 1.0 in float64
-    np.testing.assert_array_equal(phi_of(logits, torch.tensor([0, 0])), [60.0, 90.0])
-
-
 def test_what_is_left_of_a_shadow_is_one_number_an_image(pool):
     artifact = pool.models()[1].get()
     assert sorted(path.name for path in artifact.folder.iterdir()) == ["manifest.json", PREDICTIONS]
     stored = predictions_of(artifact)
-    assert list(stored) == ["phi"]
-    assert stored["phi"].dtype == np.float32
-    assert stored["phi"].shape == (len(pool.bench.dataset.labels),)
+    assert list(stored) == ["log_odds"]
+    assert stored["log_odds"].dtype == np.float32
+    assert stored["log_odds"].shape == (len(pool.bench.dataset.labels),)
 
 
 def test_a_shadow_is_what_the_training_loop_makes_of_its_half(pool):
     model = pool.models()[1]
     made = model.make()
     logits = made.model.eval()(pool.bench.images.float() / 255)
-    stored = predictions_of(model.get())["phi"]
-    np.testing.assert_allclose(phi_of(logits.detach(), pool.bench.dataset.labels), stored, atol=1e-4)
+    stored = predictions_of(model.get())["log_odds"]
+    np.testing.assert_allclose(log_odds(logits.detach(), pool.bench.dataset.labels), stored, atol=1e-4)
     assert model.images == 2 * 200  # two epochs on half of 400
 
 
 def test_collected_statistics_say_who_was_trained_on_what(pool):
     statistics = statistics_of(pool.collect())
-    assert statistics.phi.shape == statistics.members.shape == (len(pool.bench.dataset.labels), 4)
+    assert statistics.log_odds.shape == statistics.members.shape == (len(pool.bench.dataset.labels), 4)
     train = pool.bench.dataset.train
     assert (statistics.members[train].sum(axis=1) == 2).all()  # in exactly half of them
     assert not np.delete(statistics.members, train, axis=0).any()  # validation and test in none
     np.testing.assert_array_equal(np.flatnonzero(statistics.members[:, 2]), pool.half("shadow", 2))
-    np.testing.assert_array_equal(statistics.phi[:, 3], predictions_of(pool.models()[3].get())["phi"])
+    assert not statistics.members[statistics.population].any()
+    assert len(statistics.population) == 80 - len(pool.bench.splits.excluded)
+    np.testing.assert_array_equal(statistics.log_odds[:, 3], predictions_of(pool.models()[3].get())["log_odds"])
 
 
 def test_a_pool_is_trained_once(pool, open_bench, monkeypatch):
@@ -140,5 +128,5 @@ def test_two_processes_make_the_pool_that_one_makes(pool, open_bench, tmp_path):
         process.join()
         assert process.exitcode == 0
     both = statistics_of(other.collect())
-    np.testing.assert_array_equal(both.phi, alone.phi)
+    np.testing.assert_array_equal(both.log_odds, alone.log_odds)
     assert len([key for key, _ in other.bench.store.listing() if key["kind"] == "shadow"]) == 4

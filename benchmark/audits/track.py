@@ -1,0 +1,97 @@
+"""Audit runs: a method unlearns from a target of the shadow pool, and strong attacks judge what is left (PROTOCOL 6.1).
+
+The unlearning track on other splits: the train pool is the target's IN half, the non-members are its OUT half, and the
+block's number is the target's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.audits.pool import Pool, statistics_of
+from benchmark.config import AuditSpec
+from benchmark.data.scenarios import Scenario
+from benchmark.store.artifacts import Artifact, ArtifactStore
+from benchmark.store.records import Record
+from benchmark.tracks import unlearning
+from benchmark.tracks.scoring import declarations
+from benchmark.tracks.shared import SharedModel
+from benchmark.tracks.stored import predictions_of
+from benchmark.tracks.unlearning import UnlearningTrack, models_of, splits_of
+from metrics.audit import AuditedModel, Shadows, audited, score_audit
+
+
+@dataclass(frozen=True, eq=False)
+class AuditTrack:
+    """One method on one target a block."""
+
+    pool: Pool
+    scenario: Scenario
+    method: Any
+
+    def run(self, spec: AuditSpec) -> Iterator[Record]:
+        """Compute one run; yields the parts of its record as they become known."""
+        store, record = self.pool.bench.store, Record(spec=asdict(spec))
+        statistics = self.pool.collect()
+        for part in self._on_target(spec).run(spec):
+            record |= part
+            yield part
+        artifacts = record["artifacts"] | {"pool": statistics.folder.name}
+        yield Record(artifacts=artifacts)
+        yield rescore(record | Record(artifacts=artifacts), store) or Record()
+
+    def models(self, spec: AuditSpec) -> list[SharedModel]:
+        """What this run shares with others."""
+        return [*self._on_target(spec).models(spec), *self.pool.models()]
+
+    def _on_target(self, spec: AuditSpec) -> UnlearningTrack:
+        return UnlearningTrack(self.pool.target(spec.block), self.scenario, self.method)
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """The models of a run, each with what it is audited with."""
+
+    model: AuditedModel
+    original: AuditedModel
+    retrains: list[AuditedModel]
+
+
+def audited_models(record: Record, store: ArtifactStore) -> Audited | None:
+    """A record's models from their stored predictions; None where these are not in the cache."""
+    found, pool = models_of(record, store), store.find(record["artifacts"]["pool"])
+    if found is None or pool is None:
+        return None
+    model, original, retrains = found
+    stored, statistics = predictions_of(model), statistics_of(pool)
+    splits, shadows = (
+        splits_of(stored),
+        Shadows(statistics.log_odds.astype(np.float64), statistics.members, statistics.population),
+    )
+
+    def of(artifact: Artifact) -> AuditedModel:
+        return audited(predictions_of(artifact)["logits"], stored["labels"], shadows, splits)
+
+    return Audited(of(model), of(original), [of(artifact) for artifact in retrains])
+
+
+def rescore(record: Record, store: ArtifactStore) -> Record | None:
+    """The scored part of a record anew; None where its models are not in the cache."""
+    plain, models = unlearning.rescore(record, store), audited_models(record, store)
+    if plain is None or models is None:
+        return None
+    own, references = score_audit(models.model), plain["references"]
+    return plain | Record(
+        metrics=plain["metrics"] | own.values,
+        unresolved=plain["unresolved"] | own.unresolved,
+        references={
+            "original": references["original"] | score_audit(models.original).values,
+            "retrain": [
+                scores | score_audit(model).values
+                for scores, model in zip(references["retrain"], models.retrains, strict=True)
+            ],
+        },
+        declarations=declarations("audit"),
+    )

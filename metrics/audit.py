@@ -1,0 +1,151 @@
+"""All audit scores of one model (PROTOCOL 6): strong attacks, with shadows trained on random halves of the same data.
+
+An image's *exposure* is the share of non-members that the attack finds less suspicious, ties counting half: 0.5 is what
+an image never trained on has on average, and from 0.99 on it is accused at a false-positive rate of 1 %. The mean over
+the forget set is the attack's AUC. To add a score, add an entry to `SCORES`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from metrics.checks import Bools, Floats, Integers
+from metrics.declaration import MetricInfo
+from metrics.lira import lira_offline, lira_online
+from metrics.membership import attack_auc, log_odds, tpr_at_fpr
+from metrics.rmia import Population, rmia_offline, rmia_online, tuned_slope
+from metrics.scores import Entry, Scores, score_all
+from metrics.unlearning import ScoredSplits
+
+
+@dataclass(frozen=True, eq=False)
+class Shadows:
+    """Log-odds of all images under models trained on random halves, in complementary pairs; no target among them."""
+
+    log_odds: Floats
+    """Shape (n, m)."""
+    members: Bools
+    """Shape (n, m): which shadow was trained on which image."""
+    population: Integers
+    """Rows that no model was trained on, and that are not judged."""
+
+
+class Judged(NamedTuple):
+    """An attack's scores of the judged images; higher means "more likely trained on"."""
+
+    forget: Floats
+    retain: Floats
+    non_members: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class AuditedModel:
+    """A model's log-odds of all images, shape (n,), and what it is audited with."""
+
+    log_odds: Floats
+    shadows: Shadows
+    splits: ScoredSplits
+    _known: dict[str, Judged] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Integers:
+        """The judged images: all that are in half of the shadows."""
+        return np.concatenate([self.splits.forget, self.splits.retain, self.splits.non_members])
+
+    @property
+    def population(self) -> Population:
+        """What RMIA compares the judged images with."""
+        rows = self.shadows.population
+        return Population(self.log_odds[rows], self.shadows.log_odds[rows])
+
+    def judged(self, attack: str) -> Judged:
+        """What an attack of `ATTACKS` says; each is carried out once."""
+        if attack not in self._known:
+            scores = ATTACKS[attack](self)
+            ends = np.cumsum([len(self.splits.forget), len(self.splits.retain)])
+            self._known[attack] = Judged(*np.split(scores, ends))
+        return self._known[attack]
+
+
+def _lira(model: AuditedModel) -> Floats:
+    rows, shadows = model.rows, model.shadows
+    return lira_online(model.log_odds[rows], shadows.log_odds[rows], shadows.members[rows])
+
+
+def _lira_offline(model: AuditedModel) -> Floats:
+    rows, shadows = model.rows, model.shadows
+    return lira_offline(model.log_odds[rows], shadows.log_odds[rows], shadows.members[rows])
+
+
+def _rmia(model: AuditedModel) -> Floats:
+    rows, shadows = model.rows, model.shadows
+    return rmia_online(model.log_odds[rows], shadows.log_odds[rows], shadows.members[rows], model.population)
+
+
+def _rmia_pair(model: AuditedModel) -> Floats:
+    """Offline from the second pair alone; the first model of the first pair stands in for the audited one."""
+    rows, shadows, pair = model.rows, model.shadows, slice(2, 4)
+    references, members, population = shadows.log_odds[:, pair], shadows.members[:, pair], shadows.population
+    others = references[population]
+    stand_in, stand_in_members = shadows.log_odds[:, 0], shadows.members[:, 0]
+    slope = tuned_slope(
+        stand_in[rows], stand_in_members[rows], references[rows], members[rows],
+        Population(stand_in[population], others),
+    )  # fmt: skip
+    own = Population(model.log_odds[population], others)
+    return rmia_offline(model.log_odds[rows], references[rows], members[rows], own, slope=slope)
+
+
+ATTACKS: Mapping[str, Callable[[AuditedModel], Floats]] = {
+    "lira": _lira, "lira_offline": _lira_offline, "rmia": _rmia, "rmia_pair": _rmia_pair,
+}  # fmt: skip
+TITLES = {
+    "lira": "LiRA", "lira_offline": "LiRA (offline)", "rmia": "RMIA", "rmia_pair": "RMIA (one pair of references)",
+}  # fmt: skip
+FPR = 0.01
+
+
+def exposure(scores: Floats, non_members: Floats) -> Floats:
+    """Share of the non-members with a lower score, ties counting half, for each score; shape (n,), in [0, 1]."""
+    ordered = np.sort(non_members)
+    below, to = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
+    return np.asarray((below + to) / (2 * len(ordered)), dtype=np.float64)
+
+
+def _entries(attack: str) -> Iterator[Entry[AuditedModel]]:
+    title = TITLES[attack]
+    for name, who, of in (("", "forget set", 0), ("_retain", "retained images", 1)):
+        label = f"{title}, retained" if name else title
+        yield Entry(
+            f"{attack}{name}_auc",
+            f"{label} AUC",
+            f"Probability that an image of the {who} looks more trained on to {title} than a held-out one.",
+            attack_auc,
+            lambda model, of=of: attack_auc(model.judged(attack)[of], model.judged(attack).non_members),  # type: ignore[misc]
+            target=None if name else 0.5,
+        )
+        yield Entry(
+            f"{attack}{name}_tpr_1",
+            f"{label} TPR at 1% FPR",
+            f"Share of the {who} that {title} accuses when at most 1 % of the held-out images are.",
+            tpr_at_fpr,
+            lambda model, of=of: tpr_at_fpr(model.judged(attack)[of], model.judged(attack).non_members, FPR),  # type: ignore[misc]
+            target=None if name else FPR,
+        )
+
+
+SCORES: tuple[Entry[AuditedModel], ...] = tuple(entry for attack in ATTACKS for entry in _entries(attack))
+METRICS: dict[str, MetricInfo] = {entry.name: entry.info for entry in SCORES}
+"""The declarations of all scores, in display order."""
+
+
+def audited(logits: np.ndarray, labels: np.ndarray, shadows: Shadows, splits: ScoredSplits) -> AuditedModel:
+    """A model by its logits on all images, shape (n, classes)."""
+    return AuditedModel(log_odds(logits, labels), shadows, splits)
+
+
+def score_audit(model: AuditedModel) -> Scores:
+    """Every name of `METRICS` with its value, or with None and the reason."""
+    return score_all(SCORES, model)
