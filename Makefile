@@ -12,7 +12,8 @@
 #? DATA_ROOT      folder with MedMNIST files
 #? ARCH           architecture: cnn-small, resnet18-quarter, resnet18, timm:NAME
 #? RECIPE         training recipe: cpu, medmnist, salun
-#? SCENARIO       what is forgotten: random:SHARE, random-iid:SHARE, class:NUMBER, ids:FILE
+#? SCENARIO       what is forgotten: random:SHARE, random-iid:SHARE, part:NUMBER/PARTS, class:NUMBER, ids:FILE
+#? SHADOWS        audit with so many half-split models; each block is another of them that the method unlearns from
 #? ATTACK         backdoor attack, for a defence: badnets, blended, ...; clean is the control
 #? ATTACK_PARAMS  its hyper-parameters: "ratio=0.05"
 #? ATTACK_PRESET  which of its sets of hyper-parameters
@@ -51,7 +52,7 @@ run_options = $(call option,METHOD,method)$(call option,PARAMS,params)$(call opt
 	option,ARCH,arch)$(call option,RECIPE,recipe)$(call option,SCENARIO,scenario)$(call \
 	option,ATTACK,attack)$(call option,ATTACK_PARAMS,attack-params)$(call \
 	option,ATTACK_PRESET,attack-preset)$(call option,POOL,pool)$(call \
-	option,BLOCKS,blocks)$(call option,PROFILE,profile)$(call \
+	option,BLOCKS,blocks)$(call option,PROFILE,profile)$(call option,SHADOWS,shadows)$(call \
 	option,DEVICE,device)$(call option,RESULTS,results)$(call option,WANDB,wandb)$(if $(SANDBOX), --sandbox)
 
 .DEFAULT_GOAL := help

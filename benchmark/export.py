@@ -37,12 +37,7 @@ def export_model(run_id: str, records: RecordStore, store: ArtifactStore, output
         MedsafeError: no such run or several, a run without a model, a model that is no longer cached, or an output that
             exists.
     """
-    found = [record for record in records if record["id"].startswith(run_id)]
-    if not found:
-        raise MedsafeError(f"run '{run_id}' is not in {records.root}: ids are the last part of the record files' names")
-    if len(found) > 1:
-        raise MedsafeError(f"run '{run_id}' may be any of {len(found)} in {records.root}: give more of its id")
-    record = found[0]
+    record = records.find(run_id)
     if record["status"] != "ok":
         raise MedsafeError(f"run '{run_id}' has no model: its status is {record['status']} ({record['reason']})")
     artifact = store.find(record["artifacts"]["model"])

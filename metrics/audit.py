@@ -1,8 +1,7 @@
 """All audit scores of one model (PROTOCOL 6): strong attacks, with shadows trained on random halves of the same data.
 
-An image's *exposure* is the share of non-members that the attack finds less suspicious, ties counting half: 0.5 is what
-an image never trained on has on average, and from 0.99 on it is accused at a false-positive rate of 1 %. The mean over
-the forget set is the attack's AUC. To add a score, add an entry to `SCORES`.
+Each attack judges the forget set, and the retained images, against images that the model was not trained on. To add a
+score, add an entry to `SCORES`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -104,36 +103,50 @@ ATTACKS: Mapping[str, Callable[[AuditedModel], Floats]] = {
 TITLES = {
     "lira": "LiRA", "lira_offline": "LiRA (offline)", "rmia": "RMIA", "rmia_pair": "RMIA (one pair of references)",
 }  # fmt: skip
-FPR = 0.01
-
-
-def exposure(scores: Floats, non_members: Floats) -> Floats:
-    """Share of the non-members with a lower score, ties counting half, for each score; shape (n,), in [0, 1]."""
-    ordered = np.sort(non_members)
-    below, to = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
-    return np.asarray((below + to) / (2 * len(ordered)), dtype=np.float64)
 
 
 def _entries(attack: str) -> Iterator[Entry[AuditedModel]]:
     title = TITLES[attack]
-    for name, who, of in (("", "forget set", 0), ("_retain", "retained images", 1)):
-        label = f"{title}, retained" if name else title
-        yield Entry(
-            f"{attack}{name}_auc",
-            f"{label} AUC",
-            f"Probability that an image of the {who} looks more trained on to {title} than a held-out one.",
-            attack_auc,
-            lambda model, of=of: attack_auc(model.judged(attack)[of], model.judged(attack).non_members),  # type: ignore[misc]
-            target=None if name else 0.5,
-        )
-        yield Entry(
-            f"{attack}{name}_tpr_1",
-            f"{label} TPR at 1% FPR",
-            f"Share of the {who} that {title} accuses when at most 1 % of the held-out images are.",
-            tpr_at_fpr,
-            lambda model, of=of: tpr_at_fpr(model.judged(attack)[of], model.judged(attack).non_members, FPR),  # type: ignore[misc]
-            target=None if name else FPR,
-        )
+    yield Entry(
+        f"{attack}_auc",
+        f"{title} AUC",
+        f"Probability that a forgotten image looks more trained on to {title} than a held-out one; below 0.5 is "
+        "over-forgotten.",
+        attack_auc,
+        lambda model: attack_auc(model.judged(attack).forget, model.judged(attack).non_members),
+        target=0.5,
+    )
+    for fpr in (0.1, 0.01):
+        yield _tail(attack, "forget", fpr, over=False)
+        yield _tail(attack, "forget", fpr, over=True)
+    yield Entry(
+        f"{attack}_retain_auc",
+        f"{title} AUC, retained",
+        f"Probability that a retained image looks more trained on to {title} than a held-out one.",
+        attack_auc,
+        lambda model: attack_auc(model.judged(attack).retain, model.judged(attack).non_members),
+    )
+    yield _tail(attack, "retain", 0.01, over=False)
+
+
+def _tail(attack: str, split: str, fpr: float, *, over: bool) -> Entry[AuditedModel]:
+    """The share of a split that is found at one end of an attack's scores."""
+    sign = -1 if over else 1
+
+    def compute(model: AuditedModel) -> float:
+        judged = model.judged(attack)
+        return tpr_at_fpr(sign * getattr(judged, split), sign * judged.non_members, fpr)
+
+    who, retained = ("retained images", "_retain") if split == "retain" else ("forget set", "")
+    looks = "less trained on than nearly all held-out images: over-forgotten" if over else "trained on"
+    return Entry(
+        f"{attack}{retained}_tpr{'_over' * over}_{fpr:.0%}".removesuffix("%"),
+        f"{TITLES[attack]} TPR at {fpr:.0%} FPR{', retained' if retained else ''}{', over-forgotten' * over}",
+        f"Share of the {who} that looks {looks} to {TITLES[attack]}, at {fpr:.0%} FPR.",
+        tpr_at_fpr,
+        compute,
+        target=None if retained else fpr,
+    )
 
 
 SCORES: tuple[Entry[AuditedModel], ...] = tuple(entry for attack in ATTACKS for entry in _entries(attack))

@@ -6,19 +6,20 @@ stored as one number for each image, a target as an Original like any other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.api import derive_seed
 from benchmark.data.units import Rows, draw_share
 from benchmark.store.artifacts import Artifact
+from benchmark.store.tensors import write_tensors
 from benchmark.tracks.models import Workbench
 from benchmark.tracks.shared import SharedModel, trained
 from benchmark.tracks.stored import PREDICTIONS, hash_rows
@@ -50,6 +51,8 @@ class Pool:
     """How many; even, so that every image is in exactly half of them."""
     seed: int = 0
     """Of the halves."""
+    _drawn: dict[tuple[str, int], Rows] = field(default_factory=dict)
+    """First halves by purpose and pair: all that is drawn."""
 
     def __post_init__(self) -> None:
         if self.shadows < 2 or self.shadows % 2:
@@ -62,11 +65,12 @@ class Pool:
             purpose: `shadow` or `target`.
             number: of the model; an odd one's rows are all of official train that the one before it has not.
         """
-        dataset, unit = self.bench.dataset, self.bench.splits.unit
-        train, labels = dataset.train, dataset.labels.numpy()
-        rng = np.random.default_rng(derive_seed("pool", self.seed, purpose, number // 2))
-        first = draw_share(train, unit[train], labels[train], HALF, rng)
-        return np.setdiff1d(train, first) if number % 2 else first
+        train, pair = self.bench.dataset.train, (purpose, number // 2)
+        if pair not in self._drawn:
+            rng = np.random.default_rng(derive_seed("pool", self.seed, *pair))
+            unit, labels = self.bench.splits.unit[train], self.bench.dataset.labels.numpy()[train]
+            self._drawn[pair] = draw_share(train, unit, labels, HALF, rng)
+        return np.setdiff1d(train, self._drawn[pair]) if number % 2 else self._drawn[pair]
 
     def models(self) -> list[SharedModel]:
         """The shadows, each of which any process may train."""
@@ -93,7 +97,7 @@ class Pool:
                 members[torch.from_numpy(self.half("shadow", number)), number] = True
             log_odds = torch.stack([load_file(shadow.get() / PREDICTIONS)[LOG_ODDS] for shadow in shadows], dim=1)
             stored = {LOG_ODDS: log_odds, MEMBERS: members, POPULATION: torch.from_numpy(population)}
-            (folder / STATISTICS).write_bytes(save(stored))
+            write_tensors(stored, folder / STATISTICS)
             return {}
 
         key = {"kind": "pool", "shadows": [shadow.id for shadow in shadows], "population": hash_rows(population)}

@@ -13,6 +13,7 @@ import numpy as np
 from benchmark.audits.pool import Pool, statistics_of
 from benchmark.config import AuditSpec
 from benchmark.data.scenarios import Scenario
+from benchmark.errors import MedsafeError
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks import unlearning
@@ -40,7 +41,10 @@ class AuditTrack:
             yield part
         artifacts = record["artifacts"] | {"pool": statistics.folder.name}
         yield Record(artifacts=artifacts)
-        yield rescore(record | Record(artifacts=artifacts), store) or Record()
+        scored = rescore(record | Record(artifacts=artifacts), store)
+        if scored is None:
+            raise MedsafeError(f"cache folder '{store.root}' lost models of a run that was using them: run it again")
+        yield scored
 
     def models(self, spec: AuditSpec) -> list[SharedModel]:
         """What this run shares with others."""
@@ -82,15 +86,16 @@ def rescore(record: Record, store: ArtifactStore) -> Record | None:
     plain, models = unlearning.rescore(record, store), audited_models(record, store)
     if plain is None or models is None:
         return None
-    own, references = score_audit(models.model), plain["references"]
+    with store.clock.span("metrics"):
+        own, before, *retrains = map(score_audit, (models.model, models.original, *models.retrains))
+    references = plain["references"]
     return plain | Record(
         metrics=plain["metrics"] | own.values,
         unresolved=plain["unresolved"] | own.unresolved,
         references={
-            "original": references["original"] | score_audit(models.original).values,
+            "original": references["original"] | before.values,
             "retrain": [
-                scores | score_audit(model).values
-                for scores, model in zip(references["retrain"], models.retrains, strict=True)
+                scores | retrain.values for scores, retrain in zip(references["retrain"], retrains, strict=True)
             ],
         },
         declarations=declarations("audit"),

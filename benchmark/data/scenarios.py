@@ -1,4 +1,4 @@
-"""What is to be forgotten: `random:p`, `random-iid:p`, `class:c` or `ids:FILE` (PROTOCOL 2.2 to 2.4)."""
+"""What is to be forgotten: `random:p`, `random-iid:p`, `part:k/n`, `class:c` or `ids:FILE` (PROTOCOL 2.2 to 2.4)."""
 
 import hashlib
 import re
@@ -14,8 +14,12 @@ from benchmark.data.datasets import Dataset
 from benchmark.data.splits import Splits
 from benchmark.data.units import Rows, draw_share
 
-Kind = Literal["random", "random-iid", "class", "ids"]
-EXAMPLES = {"random": "random:0.1", "random-iid": "random-iid:0.1", "class": "class:6", "ids": "ids:patients.txt"}
+Kind = Literal["random", "random-iid", "part", "class", "ids"]
+EXAMPLES = {
+    "random": "random:0.1", "random-iid": "random-iid:0.1", "part": "part:0/10", "class": "class:6",
+    "ids": "ids:patients.txt",
+}  # fmt: skip
+MOST_PARTS = 1000
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Scenario:
         kind: how the images are chosen.
         name: canonical text for records and CSV, such as `random:0.1`, `class:6`, `ids:patients-1a2b3c4d`.
         share: of the train pool, for the random kinds.
+        part: for `part`: which, and into how many disjoint ones the pool is dealt, the same for all of them.
         forgotten_class: for `class`.
         ids: sorted rows of official train, int64, for `ids`.
     """
@@ -34,6 +39,7 @@ class Scenario:
     name: str
     share: float | None = None
     forgotten_class: int | None = None
+    part: tuple[int, int] | None = None
     ids: Rows | None = field(default=None, compare=False)  # the name holds their checksum
 
 
@@ -63,7 +69,7 @@ def parse_scenario(text: str) -> Scenario:
         return _class_scenario(value)
     if kind == "ids":
         return _ids_scenario(Path(value).expanduser())
-    return _random_scenario(cast("Kind", kind), value)
+    return _part_scenario(value) if kind == "part" else _random_scenario(cast("Kind", kind), value)
 
 
 def check_scenario(scenario: Scenario, dataset: Dataset) -> None:
@@ -107,6 +113,8 @@ def draw_forget(scenario: Scenario, dataset: Dataset, splits: Splits, *, seed: i
         forget, notes = _whole_units(scenario.ids, splits)
     elif scenario.forgotten_class is not None:
         forget, notes = _whole_class(scenario.forgotten_class, dataset, splits)
+    elif scenario.part is not None:
+        forget, notes = _dealt(*scenario.part, dataset, splits, seed), []
     else:
         forget, notes = _random_share(scenario, dataset, splits, seed)
     retain = np.setdiff1d(splits.pool, forget)
@@ -128,6 +136,18 @@ def _random_share(scenario: Scenario, dataset: Dataset, splits: Splits, seed: in
     if len(forget) == wanted:
         return forget, []
     return forget, [f"{len(forget)} images are forgotten instead of {wanted}, because {_units(splits)} stay whole"]
+
+
+def _dealt(number: int, parts: int, dataset: Dataset, splits: Splits, seed: int) -> Rows:
+    """One of the disjoint parts that the pool is dealt into, each stratified by class."""
+    rng, labels = np.random.default_rng(derive_seed("forget", seed, f"parts:{parts}")), dataset.labels.numpy()
+    left = splits.pool
+    for dealt in range(min(number + 1, parts - 1)):
+        part = draw_share(left, splits.unit[left], labels[left], 1 / (parts - dealt), rng)
+        if dealt == number:
+            return part
+        left = np.setdiff1d(left, part)
+    return left
 
 
 def _whole_class(number: int, dataset: Dataset, splits: Splits) -> tuple[Rows, list[str]]:
@@ -165,6 +185,16 @@ def _random_scenario(kind: Kind, value: str) -> Scenario:
     if not 0 < share < 1:  # refuses nan as well
         raise MedsafeError(f"scenario '{kind}:{value}': the share must lie between 0 and 1, as in {EXAMPLES[kind]}")
     return Scenario(kind, f"{kind}:{share!r}", share=share)
+
+
+def _part_scenario(value: str) -> Scenario:
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", value)
+    number, parts = map(int, found.groups()) if found else (0, 0)
+    if not (number < parts and 2 <= parts <= MOST_PARTS):
+        raise MedsafeError(
+            f"scenario 'part:{value}': give one of 2 to {MOST_PARTS} parts, counted from 0, as in {EXAMPLES['part']}"
+        )
+    return Scenario("part", f"part:{number}/{parts}", share=1 / parts, part=(number, parts))
 
 
 def _class_scenario(value: str) -> Scenario:

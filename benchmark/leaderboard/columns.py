@@ -1,6 +1,6 @@
 """The columns of `unlearning.csv`, each declared once: name, meaning, and how it follows from a row's records."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,23 @@ from metrics.intervals import verdict
 from metrics.unlearning import METRICS
 
 
-def columns() -> list[Column[Group]]:
-    """All columns that follow from a row alone, in the order of the CSV; rank and test follow from its family."""
-    detailed = [column for name in HEADLINE for column in _detailed(METRICS[name])]
+def columns(
+    metrics: Mapping[str, MetricInfo] = METRICS,
+    headline: Sequence[str] = HEADLINE,
+    more: Sequence[Column[Group]] = (),
+) -> list[Column[Group]]:
+    """All columns that follow from a row alone, in the order of the CSV; rank and test follow from its family.
+
+    Args:
+        metrics: those that have columns.
+        headline: those of them with intervals, gaps and verdicts.
+        more: columns that stand before those of the metrics.
+    """
+    detailed = [column for name in headline for column in _detailed(metrics[name])]
     brief = [
-        column for name, info in METRICS.items() if name not in (*HEADLINE, "sensitivity") for column in _brief(info)
+        column for name, info in metrics.items() if name not in (*headline, "sensitivity") for column in _brief(info)
     ]
-    return [*_identity(), *_aggregates(), *detailed, *brief, *_cost(), *_closing()]
+    return [*_identity(), *_aggregates(), *more, *detailed, *brief, *_cost(), *_closing()]
 
 
 def _identity() -> Iterator[Column[Group]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmark.leaderboard import audits
 from benchmark.leaderboard.backdoor import table as backdoor
 from benchmark.leaderboard.blocks import Floats
 from benchmark.leaderboard.cells import Cell
@@ -56,6 +57,11 @@ class Leaderboards:
         return leaderboard(self.records)
 
     @cached_property
+    def audits(self) -> pd.DataFrame:
+        """A row for each audited method in each setting."""
+        return audits.audits(self.records)
+
+    @cached_property
     def backdoor(self) -> pd.DataFrame:
         """A row for each defence in each setting."""
         return backdoor.leaderboard(self.records)
@@ -69,7 +75,7 @@ class Leaderboards:
 def write_leaderboard(results: Path, tables: Leaderboards | None = None) -> list[Path]:
     """Rebuild a results folder's leaderboards from its records alone; returns the CSV files that there are now.
 
-    `unlearning.csv` is always one of them; a table of backdoors without rows leaves no file.
+    `unlearning.csv` is always one of them; any other table without rows leaves no file.
 
     Args:
         results: the folder.
@@ -81,6 +87,7 @@ def write_leaderboard(results: Path, tables: Leaderboards | None = None) -> list
         "unlearning.csv": made.unlearning,
         "backdoor.csv": made.backdoor,
         "backdoor_long.csv": made.backdoor_long,
+        audits.FILE: made.audits,
     }
     for name, frame in frames.items():
         if len(frame) or name == "unlearning.csv":
@@ -99,6 +106,8 @@ ABOUT = {
     f"over the core attacks; each attack has its own columns, in place of `{backdoor.PLACEHOLDER}`",
     "backdoor_long.csv": "the same with one row for each attack, and with everything that is known of it; there only "
     "where there are backdoor runs, as `backdoor.csv`",
+    audits.FILE: "one row per data set, architecture, recipe, scenario, number of shadows, method and preset; blocks "
+    "are audit targets; there only where there are audits",
 }
 
 
@@ -110,7 +119,8 @@ def documentation() -> str:
 def described() -> dict[str, list[tuple[str, str]]]:
     """File -> what each of its columns means."""
     own = [*FAMILY_COLUMNS.items(), *((column.name, column.description) for column in columns())]
-    return {"unlearning.csv": own} | backdoor.described()
+    audited = [(column.name, column.description) for column in audits.audit_columns()]
+    return {"unlearning.csv": own} | backdoor.described() | {audits.FILE: audited}
 
 
 def _described(file: str, meanings: Iterable[tuple[str, str]]) -> str:

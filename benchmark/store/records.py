@@ -107,6 +107,21 @@ class RecordStore:
             ) from error
         return path
 
+    def find(self, run_id: str) -> Record:
+        """The record whose id begins like this.
+
+        Raises:
+            MedsafeError: none does, or several do.
+        """
+        found = [record for record in self if record["id"].startswith(run_id)]
+        if not found:
+            raise MedsafeError(
+                f"run '{run_id}' is not in {self.root}: ids are the last part of the record files' names"
+            )
+        if len(found) > 1:
+            raise MedsafeError(f"run '{run_id}' may be any of {len(found)} in {self.root}: give more of its id")
+        return found[0]
+
     def __iter__(self) -> Iterator[Record]:
         """All whole records, in a stable order; a file that is none is left out with a warning.
 

@@ -47,6 +47,7 @@ def id_list(tmp_path):
         ("random-iid:5e-1", "random-iid", "random-iid:0.5"),
         ("class:6", "class", "class:6"),
         ("class:06", "class", "class:6"),
+        ("part:01/10", "part", "part:1/10"),
     ],
 )
 def test_a_scenario_has_one_canonical_name(text, kind, name):
@@ -70,13 +71,16 @@ def test_an_id_list_is_named_after_its_file_and_content(id_list):
     [
         ("randon:0.1", "did you mean 'random'"),
         ("", "unknown scenario ''"),
-        ("patients", "known: class, ids, random, random-iid"),
+        ("everyone", "known: class, ids, part, random, random-iid"),
         ("random", "lacks its value; write it as in random:0.1"),
         ("ids:", "lacks its value"),
         ("random:ten", "between 0 and 1"),
         ("random:0", "between 0 and 1"),
         ("random:1", "between 0 and 1"),
         ("random-iid:1.5", "between 0 and 1"),
+        ("part:10/10", "counted from 0"),
+        ("part:0/1", "2 to 1000 parts"),
+        ("part:3", "as in part:0/10"),
         ("random:-0.1", "between 0 and 1"),
         ("random:nan", "between 0 and 1"),
         ("class:six", "number of a class"),
@@ -248,3 +252,14 @@ def test_no_copies_of_a_real_file_are_forgotten_and_retained(real_files, id_list
         forgotten, retained = ({contents[row] for row in rows} for rows in (drawn.forget, drawn.retain))
         assert not forgotten & retained
         assert text != "ids" or forgotten == repeated
+
+
+def test_parts_are_disjoint_stratified_and_make_up_the_pool(bloodmini):
+    parts = [draw(f"part:{number}/10", bloodmini)[1].forget for number in range(10)]
+    splits, _ = draw("part:0/10", bloodmini)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), splits.pool)
+    counts = np.array([np.bincount(bloodmini.labels.numpy()[part], minlength=8) for part in parts])
+    assert np.ptp(counts, axis=0).max() <= 2
+    other, again = draw("part:0/10", bloodmini, seed=1)[1].forget, draw("part:0/10", bloodmini)[1].forget
+    np.testing.assert_array_equal(parts[0], again)
+    assert not np.array_equal(parts[0], other)

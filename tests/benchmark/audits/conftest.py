@@ -6,7 +6,7 @@ import torch
 from benchmark.audits.pool import Pool
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.training import RECIPES
-from benchmark.workbenches import Workbenches
+from benchmark.workbenches import Setup, Workbenches
 
 
 @pytest.fixture
@@ -15,9 +15,8 @@ def open_bench(tiny_npz, cache, short_recipe):
 
     def go(folder=None, **changes):
         wanted = {"non_member_share": 0.5, **changes}
-        data = (str(tiny_npz), None, None)
-        workbenches = Workbenches(ArtifactStore(folder or cache))
-        return workbenches.open(data, "cnn-small", RECIPES["cpu"], torch.device("cpu"), **wanted)
+        setup = Setup(str(tiny_npz), None, None, "cnn-small", RECIPES["cpu"], torch.device("cpu"), **wanted)
+        return Workbenches(ArtifactStore(folder or cache)).open(setup)
 
     return go
 

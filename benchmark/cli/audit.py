@@ -1,0 +1,53 @@
+"""`medsafe audit`: what an unlearning run left of the images that it forgot."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.app import OWN, Results, Text, app, option, path_option, say
+from benchmark.errors import MedsafeError
+
+
+@app.command()
+def audit(
+    run_id: Annotated[str, typer.Argument(help="Id of a run with --shadows: the last part of its record's file name.")],
+    output: Annotated[Path | None, path_option("Folder to write into; by default audits/RUN in --results.")] = None,
+    dataset: Annotated[Text, option("The .npz file of data without a name.")] = None,
+    data_root: Annotated[Path | None, path_option("Folder with MedMNIST's files; else they are downloaded.")] = None,
+    results: Results = OWN,
+) -> None:
+    """Write how exposed each image was before and after unlearning: a report with pictures, and a CSV."""
+    from benchmark.audits.report import write_report
+    from benchmark.data.datasets import load_dataset
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.records import RecordStore
+
+    records = RecordStore(results)
+    record = records.find(run_id)
+    data = load_dataset(dataset or record["spec"]["data"]["name"], data_root)
+    folder = output or results / "audits" / record["id"]
+    for path in write_report(record, records, data, ArtifactStore(default_cache()), folder):
+        say(f"wrote {path}")
+
+
+@app.command("u-lira")
+def u_lira(
+    output: Annotated[Path | None, path_option("The CSV to write; by default audits/u_lira.csv in --results.")] = None,
+    results: Results = OWN,
+) -> None:
+    """Judge methods by U-LiRA from their audit runs on parts (suites/u-lira.toml), and write a CSV."""
+    from benchmark.audits.ulira import u_lira_table
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.files import write_atomically
+    from benchmark.store.records import RecordStore
+
+    table = u_lira_table(RecordStore(results), ArtifactStore(default_cache()))
+    if not len(table):
+        raise MedsafeError(f"'{results}' has no audit runs on parts: `medsafe sweep suites/u-lira.toml` makes them")
+    path = output or results / "audits" / "u_lira.csv"
+    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
+    for row in table.to_dict("records"):
+        found = f"AUC {row['auc']:.3f} over {row['targets']} targets" if row["auc"] == row["auc"] else row["unresolved"]
+        say(f"{row['method']} ({row['preset']}): {found}")
+    say(f"wrote {path}")

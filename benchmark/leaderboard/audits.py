@@ -1,0 +1,67 @@
+"""Records of audits -> `audits.csv`: what strong attacks find in unlearned models, beside Avg. Gap."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from benchmark.leaderboard.cells import Cell, Column, interval, mean
+from benchmark.leaderboard.columns import columns
+from benchmark.leaderboard.groups import Group, families, group_records
+from benchmark.store.records import Record
+from metrics.audit import METRICS
+from metrics.declaration import Unresolved
+from metrics.exposure import removed
+
+FILE = "audits.csv"
+HEADLINE = ("lira_auc", "lira_tpr_1", "rmia_auc", "lira_retain_auc")
+"""Scores with intervals, gaps and verdicts."""
+
+
+def audit_columns() -> list[Column[Group]]:
+    """The columns of `audits.csv`; blocks are targets."""
+    own: tuple[Column[Group], ...] = (
+        Column("shadows", "models trained on random halves that the attacks know", _shadows),
+        Column(
+            "lira_removed",
+            "share of the Original's exposure to LiRA above Retrain's that is gone, mean over targets; empty where a "
+            "target's is no larger than Retrains differ",
+            lambda g: mean(_removed(g)),
+        ),
+        Column("lira_removed_low", "lower end of its 95 % t-interval over targets", lambda g: interval(_removed(g))[0]),
+        Column("lira_removed_high", "upper end", lambda g: interval(_removed(g))[1]),
+    )
+    return columns(METRICS, HEADLINE, own)
+
+
+def audits(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per data set x architecture x recipe x scenario x shadows x method x preset; rates are fractions.
+
+    Rows of one setting stand together, those nearest to Retrain in LiRA's AUC first.
+    """
+    wanted = audit_columns()
+    rows = [
+        sorted(({column.name: column.produce(group) for column in wanted} for group in family), key=_order)
+        for family in families(group_records(records, "audit"))
+    ]
+    return pd.DataFrame([row for family in rows for row in family], columns=[column.name for column in wanted])
+
+
+def _order(row: dict[str, Cell]) -> tuple[float, str]:
+    gap = row["lira_auc_gap"]
+    return (gap if isinstance(gap, float) else np.inf), str(row["method"])
+
+
+def _shadows(group: Group) -> int:
+    return int(group.spec["shadows"])
+
+
+def _removed(group: Group) -> list[float] | None:
+    """Of each target; None unless every target resolves it."""
+    own, before, retrains = (of("lira_auc") for of in (group.values, group.originals, group.retrains))
+    if own is None or before is None or retrains is None:
+        return None
+    try:
+        return [removed(*parts) for parts in zip(own, before, retrains, strict=True)]
+    except Unresolved:
+        return None

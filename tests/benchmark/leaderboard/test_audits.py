@@ -1,0 +1,76 @@
+"""`audits.csv`: what strong attacks find, row by row, beside the ordinary metrics' Avg. Gap."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.leaderboard.audits import audit_columns, audits
+from benchmark.leaderboard.table import Leaderboards, documentation, write_leaderboard
+from metrics.audit import METRICS
+from tests.benchmark.leaderboard.factory import make_record
+
+
+def make_audit(method, block, aucs, **changes):
+    """An audit's record with LiRA's AUC on the method's model, the Original and each Retrain."""
+    own, before, retrains = aucs
+    record = make_record(method, block, retrains=len(retrains), track="audit", shadows=16, pool_seed=0, **changes)
+    record["declarations"] |= {name: dict(record["declarations"]["ua"], title=name) for name in METRICS}
+    references = record["references"]
+    record["metrics"] |= dict.fromkeys(METRICS, own)
+    references["original"] |= dict.fromkeys(METRICS, before)
+    for scores, value in zip(references["retrain"], retrains, strict=True):
+        scores.update(dict.fromkeys(METRICS, value))
+    return record
+
+
+@pytest.fixture
+def records():
+    return [
+        *(make_audit("finetune", block, (0.7, 0.9 + block / 100, [0.5, 0.52])) for block in range(3)),
+        *(make_audit("salun", block, (0.55, 0.9 + block / 100, [0.5, 0.52])) for block in range(3)),
+        make_record("salun"),
+    ]
+
+
+def test_a_row_has_the_audit_beside_avg_gap(records):
+    table = audits(records).set_index("method")
+    assert list(table.index) == ["salun", "finetune"]  # nearest to Retrain first
+    assert table.loc["finetune", "lira_auc"] == pytest.approx(0.7)
+    assert table.loc["finetune", "original_lira_auc"] == pytest.approx(0.91)
+    assert table.loc["finetune", "lira_auc_null"] == pytest.approx(0.02)
+    assert table.loc["finetune", "lira_auc_verdict"] == "differs"
+    assert table.loc["finetune", "shadows"] == 16
+    assert table["avg_gap"].notna().all()
+
+
+def test_removed_is_a_mean_over_targets_with_an_interval(records):
+    row = audits(records).set_index("method").loc["finetune"]
+    shares = [(0.9 + block / 100 - 0.7) / (0.9 + block / 100 - 0.51) for block in range(3)]
+    assert row["lira_removed"] == pytest.approx(np.mean(shares))
+    assert row["lira_removed_low"] < row["lira_removed"] < row["lira_removed_high"]
+
+
+def test_one_target_without_exposure_leaves_the_share_empty():
+    exposed, hidden = (
+        make_audit("salun", block, (0.5, before, [0.5, 0.52])) for block, before in enumerate((0.9, 0.52))
+    )
+    assert pd.isna(audits([exposed, hidden])["lira_removed"].iloc[0])
+
+
+def test_other_numbers_of_shadows_never_share_a_row(records):
+    others = [make_audit("salun", 0, (0.5, 0.9, [0.5]))]
+    others[0]["spec"]["shadows"] = 32
+    assert sorted(audits([*records, *others]).query("method == 'salun'")["shadows"]) == [16, 32]
+
+
+def test_audits_are_no_rows_of_the_unlearning_leaderboard(records):
+    assert len(Leaderboards(records).unlearning) == 1
+    assert len(Leaderboards(records[:-1]).unlearning) == 0
+
+
+def test_the_file_is_there_where_there_are_audits_and_documented(records, tmp_path):
+    written = write_leaderboard(tmp_path, Leaderboards(records))
+    assert [path.name for path in written] == ["unlearning.csv", "audits.csv"]
+    assert pd.read_csv(written[1]).columns.tolist() == [column.name for column in audit_columns()]
+    assert "# Columns of `audits.csv`" in documentation()
+    assert [path.name for path in write_leaderboard(tmp_path, Leaderboards([]))] == ["unlearning.csv"]
