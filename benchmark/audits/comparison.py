@@ -8,6 +8,9 @@ from benchmark.store.records import Record
 from metrics.declaration import Unresolved
 from metrics.exposure import removed
 
+SIGNED = ("Retained, change",)
+"""Titles of differences."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -51,7 +54,7 @@ def headline(row: Row) -> Iterator[tuple[str, float | None]]:
     yield "LiRA TPR at 1 % FPR", row.accused
     yield "RMIA AUC", row.rmia
     yield "Removed", row.removed
-    yield "Retained, change", row.retained
+    yield SIGNED[0], row.retained
 
 
 def _row(record: Record) -> Row:

@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from benchmark.audits.comparison import compare, headline
+from benchmark.audits.comparison import SIGNED, compare, headline
 from benchmark.audits.exposure import changes, per_image
 from benchmark.audits.track import audited_models
 from benchmark.data.datasets import Dataset
@@ -73,7 +73,7 @@ def write_report(
         style="\n".join((files(package) / "templates" / name).read_text(encoding="utf-8")
                         for package, name in ((PAGE, "page.css"), (__package__, "report.css"))),
         record=record, spec=record["spec"], changes=found, titles=TITLES, gap=Group([record]).average_gap,
-        rows=[(row, list(headline(row))) for row in compare(record, records)],
+        signed=SIGNED, rows=[(row, list(headline(row))) for row in compare(record, records)],
         points=list(zip(forget["lira_before"], forget["lira_after"], strict=True)),
         exposed=_sheet(forget.sort_values("lira_after", ascending=False, kind="stable"), dataset),
         risen=_sheet(retain.loc[rise[rise > 0].index], dataset),
@@ -117,8 +117,12 @@ def _environment() -> Environment:
         loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"percent": _percent, "points": lambda value: f"{100 * value:+.1f}"}
+    environment.filters |= {"percent": _percent, "points": _points}
     return environment
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.1f}"
 
 
 def _percent(value: float | None) -> str:

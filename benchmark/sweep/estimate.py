@@ -87,8 +87,8 @@ class Estimator:
 
     def model(self, bench: Workbench, model: SharedModel) -> Expected:
         """The training of a shared model."""
-        kept = self._bytes(bench) + model.further_bytes
-        return Expected(model.images, self._seconds(bench, model.images), kept)
+        kept = 4 * len(bench.images) if model.summary else self._bytes(bench)
+        return Expected(model.images, self._seconds(bench, model.images), kept + model.further_bytes)
 
     def run(self, plan: Plan, spec: RunSpec) -> Expected:
         """A run whose shared models are there."""
