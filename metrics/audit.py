@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metrics.checks import Bools, Floats, Integers
-from metrics.declaration import MetricInfo
+from metrics.declaration import MetricInfo, metric
 from metrics.lira import lira_offline, lira_online
 from metrics.membership import attack_auc, log_odds, tpr_at_fpr
 from metrics.rmia import Population, rmia_offline, rmia_online, tuned_slope
@@ -100,52 +100,58 @@ def _rmia_pair(model: AuditedModel) -> Floats:
 ATTACKS: Mapping[str, Callable[[AuditedModel], Floats]] = {
     "lira": _lira, "lira_offline": _lira_offline, "rmia": _rmia, "rmia_pair": _rmia_pair,
 }  # fmt: skip
+WORDS = {"forget": ("forget set", "", ""), "retain": ("retained images", "_retain", ", retained")}
+"""Split -> how it is called, and what that adds to a score's name and title."""
 TITLES = {
     "lira": "LiRA", "lira_offline": "LiRA (offline)", "rmia": "RMIA", "rmia_pair": "RMIA (one pair of references)",
 }  # fmt: skip
 
 
+@metric("audit_auc", direction="retrain", range=(0, 1), version=1)
+def audit_auc(model: AuditedModel, attack: str, split: str) -> float:
+    """Probability that an image of a split looks more trained on than a held-out one; as `attack_auc`."""
+    judged = model.judged(attack)
+    return attack_auc(getattr(judged, split), judged.non_members)
+
+
+@metric("audit_tpr", direction="retrain", range=(0, 1), version=1)
+def audit_tpr(model: AuditedModel, attack: str, split: str, fpr: float, over: bool) -> float:
+    """Share of a split at one end of an attack's scores, the least trained on if `over`; as `tpr_at_fpr`."""
+    judged, sign = model.judged(attack), -1 if over else 1
+    return tpr_at_fpr(sign * getattr(judged, split), sign * judged.non_members, fpr)
+
+
 def _entries(attack: str) -> Iterator[Entry[AuditedModel]]:
-    title = TITLES[attack]
-    yield Entry(
-        f"{attack}_auc",
-        f"{title} AUC",
-        f"Probability that a forgotten image looks more trained on to {title} than a held-out one; below 0.5 is "
-        "over-forgotten.",
-        attack_auc,
-        lambda model: attack_auc(model.judged(attack).forget, model.judged(attack).non_members),
-        target=0.5,
-    )
+    yield _auc(attack, "forget")
     for fpr in (0.1, 0.01):
-        yield _tail(attack, "forget", fpr, over=False)
-        yield _tail(attack, "forget", fpr, over=True)
-    yield Entry(
-        f"{attack}_retain_auc",
-        f"{title} AUC, retained",
-        f"Probability that a retained image looks more trained on to {title} than a held-out one.",
-        attack_auc,
-        lambda model: attack_auc(model.judged(attack).retain, model.judged(attack).non_members),
-    )
+        for over in (False, True):
+            yield _tail(attack, "forget", fpr, over)
+    yield _auc(attack, "retain")
     yield _tail(attack, "retain", 0.01, over=False)
 
 
-def _tail(attack: str, split: str, fpr: float, *, over: bool) -> Entry[AuditedModel]:
-    """The share of a split that is found at one end of an attack's scores."""
-    sign = -1 if over else 1
-
-    def compute(model: AuditedModel) -> float:
-        judged = model.judged(attack)
-        return tpr_at_fpr(sign * getattr(judged, split), sign * judged.non_members, fpr)
-
-    who, retained = ("retained images", "_retain") if split == "retain" else ("forget set", "")
-    looks = "less trained on than nearly all held-out images: over-forgotten" if over else "trained on"
+def _auc(attack: str, split: str) -> Entry[AuditedModel]:
+    who, ending, mark = WORDS[split]
     return Entry(
-        f"{attack}{retained}_tpr{'_over' * over}_{fpr:.0%}".removesuffix("%"),
-        f"{TITLES[attack]} TPR at {fpr:.0%} FPR{', retained' if retained else ''}{', over-forgotten' * over}",
+        f"{attack}{ending}_auc",
+        f"{TITLES[attack]} AUC{mark}",
+        f"Probability that an image of the {who} looks more trained on to {TITLES[attack]} than a held-out one.",
+        audit_auc,
+        lambda model: audit_auc(model, attack, split),
+        target=0.5 if split == "forget" else None,
+    )
+
+
+def _tail(attack: str, split: str, fpr: float, over: bool) -> Entry[AuditedModel]:
+    who, ending, mark = WORDS[split]
+    looks = "less trained on than nearly all held-out images (over-forgotten)" if over else "trained on"
+    return Entry(
+        f"{attack}{ending}_tpr{'_over' * over}_{fpr:.0%}".removesuffix("%"),
+        f"{TITLES[attack]} TPR at {fpr:.0%} FPR{mark}{', over-forgotten' * over}",
         f"Share of the {who} that looks {looks} to {TITLES[attack]}, at {fpr:.0%} FPR.",
-        tpr_at_fpr,
-        compute,
-        target=None if retained else fpr,
+        audit_tpr,
+        lambda model: audit_tpr(model, attack, split, fpr, over),
+        target=fpr if split == "forget" else None,
     )
 
 

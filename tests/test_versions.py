@@ -16,7 +16,7 @@ from benchmark.data import augment, duplicates, groups, poison, scenarios, split
 from benchmark.registry import BUILT_IN, find, names
 from benchmark.tracks import backdoor as backdoor_track
 from benchmark.tracks import calls, poisoning, shared
-from metrics import accuracy, backdoor, checks, membership, sampling, scores, trigger, unlearning
+from metrics import accuracy, audit, backdoor, checks, lira, membership, rmia, sampling, scores, trigger, unlearning
 from metrics.unlearning import METRICS
 
 FILE = Path(__file__).parent / "versions.json"
@@ -59,6 +59,8 @@ def present() -> dict[str, list[object]]:
     versions = {name: info.version for name, info in (METRICS | backdoor.METRICS).items()}
     code = (accuracy, membership, sampling, checks, unlearning, backdoor, trigger, scores)
     found["metrics"] = [versions, fingerprint(*code)]
+    versions = {name: info.version for name, info in audit.METRICS.items()}
+    found["audit metrics"] = [versions, fingerprint(audit, lira, rmia)]
     return found
 
 

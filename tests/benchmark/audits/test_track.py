@@ -8,10 +8,12 @@ import pytest
 from benchmark.audits.track import audited_models
 from benchmark.config import identity
 from benchmark.errors import MedsafeError
+from benchmark.plan import Request
 from benchmark.rescoring import rescore
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
 from benchmark.submission.consistency import obstacle
+from benchmark.sweep.estimate import Estimator
 from benchmark.sweep.jobs import todo
 from benchmark.tracks.stored import predictions_of
 from metrics import audit, unlearning
@@ -90,17 +92,17 @@ def test_an_audit_is_rescored_from_what_is_stored(audit_run, tmp_path, cache):
     assert now["metrics"] == record["metrics"]
 
 
-def test_a_sweep_trains_the_shadows_first_and_once(bench, tiny_npz, cache, tmp_path, short_recipe):
-    from benchmark.plan import Request
-
+def test_a_sweep_trains_the_shadows_first_and_once(tiny_npz, cache, tmp_path, short_recipe):
     wanted = [Request(method, dataset=str(tiny_npz), blocks="2", retrains=1, device="cpu", shadows=4)
               for method in ("finetune", "original")]  # fmt: skip
-    left = todo(wanted, ArtifactStore(cache), [RecordStore(tmp_path / "results")])
+    left = todo(wanted, ArtifactStore(cache), [RecordStore(tmp_path / "results")], Estimator([]))
     assert len(left.runs) == 4
     assert len(left.models) == 4 + 2 + 2  # shadows, targets, and a Retrain for each target
     shadows = [job.id for job in left.models if "shadow" in job.title]
     assert len(shadows) == 4
     assert all(run.needs >= set(shadows) for run in left.runs)
+    by_title = {job.title.rpartition(" · ")[2]: job.expected.bytes for job in left.models}
+    assert by_title["shadow 0"] < by_title["original on 200 images, block 0"]  # no weights are kept of it
 
 
 @pytest.mark.parametrize(
