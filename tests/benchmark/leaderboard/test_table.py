@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
+from benchmark.leaderboard.audits import audits
 from benchmark.leaderboard.backdoor.table import leaderboard as wide_leaderboard
 from benchmark.leaderboard.backdoor.table import long_leaderboard
 from benchmark.leaderboard.columns import columns
@@ -44,7 +45,9 @@ def test_every_column_has_a_name_of_its_own_and_is_documented():
     wide, long = (
         list(build(make_runs("sau", "<attack>", 2)).columns) for build in (wide_leaderboard, long_leaderboard)
     )
-    assert [name for name, _ in documented[len(names) :]] == wide + long
+    audited = list(audits([]).columns)
+    assert [name for name, _ in documented[len(names) :]] == wide + long + audited
+    assert len(set(audited)) == len(audited)
     assert len(set(wide)) == len(wide)
     assert len(set(long)) == len(long)
     assert all(len(text) > 5 for _, text in documented)
