@@ -56,6 +56,10 @@ def make_run(
         "schema": 1, "spec": spec, "status": status, "reason": reason,
         "declarations": {name: {"title": info.title, "version": info.version} for name, info in METRICS.items()},
         "classes": CLASSES, "notes": [], "environment": {"device": "cpu", "threads": 1},
+        "seconds": {
+            "training": 5.0, "method": 2.0, "prediction": 0.5, "metrics": 0.25, "waiting": 0.0, "suite": 0.25,
+            "total": 8.0,
+        },
         "created": "2026-01-01T00:00:00+00:00",
         "setting": {
             "goal": goal, "victims": victims, "controls_training": controls_training, "target": block % 3,

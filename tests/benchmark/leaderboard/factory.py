@@ -66,6 +66,10 @@ def make_record(method="finetune", block=0, *, status="ok", reason=None, retrain
             "medsafe": "0.1.0", "python": "3.11.7", "torch": "2.15.0", "numpy": "2.4.6",
             "scikit-learn": "1.9.1", "system": "Linux x86_64", "cpu": "AVX512", "device": "cpu", "threads": 1,
         },
+        "seconds": {
+            "training": 5.0, "method": 2.0, "prediction": 0.5, "metrics": 0.25, "waiting": 0.0, "suite": 0.25,
+            "total": 8.0,
+        },
         "created": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip
     if status == "ok":
