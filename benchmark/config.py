@@ -62,7 +62,12 @@ class RunSpec:
     @cached_property
     def id(self) -> str:
         """The run's name in the store: 16 hexadecimal digits of its identity."""
-        return identity(asdict(self))[:16]
+        return identity(self.fields)[:16]
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """As a record holds it; not to be changed."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

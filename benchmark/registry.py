@@ -1,6 +1,7 @@
 """(kind, name) -> plugin: built in, from an entry point, or a .py file. Nothing is imported until asked for."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -123,18 +124,29 @@ def installed(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
         MedsafeError: no such kind.
     """
     _package(kind)
-    return {point.name: point for point in importlib.metadata.entry_points(group=f"medsafe.{kind}")}
+    return {point.name: point for point in _entry_points(kind)}
 
 
-def built_in(kind: str) -> list[str]:
+@functools.cache
+def built_in(kind: str) -> tuple[str, ...]:
     """Names that come with the suite, without importing any of them."""
     modules = (module.name for module in pkgutil.iter_modules(_package(kind).__path__))
-    return sorted(name for name in modules if not name.startswith("_"))
+    return tuple(sorted(name for name in modules if not name.startswith("_")))
+
+
+def _entry_points(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    return _entry_points_on(kind, tuple(sys.path))
+
+
+@functools.cache
+def _entry_points_on(kind: str, path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """Those of the packages on this path; kept, for a look at every package takes longer than all else of a plan."""
+    return tuple(importlib.metadata.entry_points(group=f"medsafe.{kind}"))
 
 
 def taken(kind: str, name: str) -> MedsafeError | None:
     """Why a name that an installed package claims cannot be used, where somebody else has it."""
-    points = list(importlib.metadata.entry_points(group=f"medsafe.{kind}", name=name))
+    points = [point for point in _entry_points(kind) if point.name == name]
     if points and (name in built_in(kind) or points[1:]):
         return name_taken(name, f"entry point '{points[-1].value}'")
     return None

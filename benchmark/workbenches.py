@@ -24,6 +24,9 @@ MOST_DATASETS = 2
 MOST_WORKBENCHES = 32
 
 
+Data = tuple[str, Path | None, frozenset[str] | None]
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a workbench consists of.
@@ -53,12 +56,9 @@ class Setup:
     kept: tuple[int, ...] | None = None
 
     @property
-    def data(self) -> "Data":
+    def data(self) -> Data:
         """The arguments of `load_dataset`."""
         return self.dataset, self.data_root, self.allow
-
-
-Data = tuple[str, Path | None, frozenset[str] | None]
 
 
 class Workbenches:

@@ -46,8 +46,9 @@ def sweep(
     from benchmark.store.records import RecordStore
     from benchmark.sweep.drive import drive
     from benchmark.sweep.engine import Engine
-    from benchmark.sweep.estimate import Estimator, wall_seconds
+    from benchmark.sweep.estimate import Estimator
     from benchmark.sweep.jobs import todo
+    from benchmark.sweep.queue import wall_seconds
     from benchmark.sweep.suite import read_suite
     from benchmark.sweep.work import Place
 
@@ -56,8 +57,8 @@ def sweep(
     engine = Engine(executor, address, device, workers, per_gpu, threads)
     read = read_suite(suite.expanduser(), Request("", data_root=data_root, device=engine.devices[0]))
     store, records = ArtifactStore(default_cache()), RecordStore(results)
-    estimator, known = Estimator(RecordStore(published)), [RecordStore(published)] if extend_published else []
-    left = todo(read.requests, store, [records, *known], estimator)
+    known = [records, *([RecordStore(published)] if extend_published else [])]
+    left = todo(read.requests, store, known, Estimator(RecordStore(published), engine.sharing))
     _say_plan(read.name, left)
     if left.jobs:
         at_once = len(engine.devices)
@@ -66,11 +67,13 @@ def sweep(
         return
     records.check_writable()
     if left.jobs:
-        with engine.open(Place(store.root, results, threads)) as hands:
-            progress = _watched(lambda on_change: drive(left.jobs, hands, on_change))
-        store.remove_leftovers()  # of workers that died
-        remove_leftovers(records.root)
-        rebuild(results)
+        try:
+            with engine.open(Place(store.root, results, threads)) as hands:
+                progress = _watched(lambda on_change: drive(left.jobs, hands, on_change))
+        finally:  # also where the last worker is gone, or somebody has had enough
+            store.remove_leftovers()  # of workers that died
+            remove_leftovers(records.root)
+            rebuild(results)
         _say_end(progress)
 
 
@@ -88,7 +91,9 @@ def _say_estimate(left: "Todo", workers: int, seconds: float) -> None:
         f"{sum(job.expected.bytes for job in left.jobs.values()) / 1e6:,.0f} MB of disk")  # fmt: skip
     guessed = sorted({job.request.method for job in left.runs if job.expected.guessed})
     if guessed:
-        say(f"  no run like it is published, taken for as costly as a training: {', '.join(guessed)}")
+        say(f"  no run like it is published, so only roughly: {', '.join(guessed)}")
+    for reason in sorted({job.expected.untimed for job in left.jobs.values() if job.expected.untimed}):
+        say(f"  not in the time, for a trial of it failed: {reason}")
 
 
 def _images(jobs: "Iterable[Job]") -> str:

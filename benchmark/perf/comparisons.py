@@ -32,7 +32,7 @@ from methods.unlearning.salun import saliency_masks
 DATA = "bloodmini"
 SAU_ROUNDS, SAU_IMAGES = 3, 200
 SALIENCY_IMAGES, KEEP_RATIO = 8, 0.5
-OVERHEAD_EPOCHS, FREE = 2, 0.95
+OVERHEAD_EPOCHS, FREE = 8, 0.95
 """Epochs of a fit, and what the suite's share of it must leave."""
 
 

@@ -97,14 +97,15 @@ def call(words: Sequence[str], environment: dict[str, str] | None = None) -> str
 
 
 def _shares(folder: Path) -> dict[str, tuple[float, ...]]:
-    """Of the seconds that the runs' records account for: a share for each run."""
-    whole: dict[str, list[float]] = {"the suite itself": [], "prediction and scores": []}
+    """Of the seconds that the runs' records account for, which begin after the start-up and end before the tables."""
+    suite, scoring = [], []
     for results in sorted(folder.glob("*/results")):
         seconds = [record["seconds"] for record in RecordStore(results)]
         total = sum(each["total"] for each in seconds)
-        whole["the suite itself"].append(sum(each["suite"] for each in seconds) / total)
-        whole["prediction and scores"].append(sum(each["prediction"] + each["metrics"] for each in seconds) / total)
-    return {name: tuple(values) for name, values in whole.items()}
+        suite.append(sum(each["suite"] for each in seconds) / total)
+        scoring.append(sum(each["prediction"] + each["metrics"] for each in seconds) / total)
+    of = "of the seconds in its records (without start-up and tables)"
+    return {f"{of}: the suite itself": tuple(suite), f"{of}: prediction and scores": tuple(scoring)}
 
 
 def _run_ours(folder: Path, data: Path, common: Sequence[str]) -> str:

@@ -68,10 +68,9 @@ def train(block: Block, dataset: Images, classes: int) -> nn.Module:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LR, total_steps=EPOCHS * len(batches), cycle_momentum=False
     )
-    seen, test = (loader(part, 256, workers=block.workers, shuffle=False) for part in (dataset, block.test))
+    test = loader(block.test, 256, workers=block.workers, shuffle=False)
     for _ in range(EPOCHS):
         train_epoch(model, batches, optimizer, schedule)
-        accuracy(model, seen)
         accuracy(model, test)
     return model
 
@@ -85,7 +84,6 @@ def unlearn(block: Block, original: nn.Module, classes: int) -> nn.Module:
     evaluation = block.evaluation()
     for _ in range(SALUN_EPOCHS):
         salun_epoch(model, forget, retain, optimizer, masks, classes)
-        accuracy(model, evaluation["retain"])
         accuracy(model, evaluation["test"])
     return model
 

@@ -25,7 +25,10 @@ def as_json(measured: Measured, circumstances: Mapping[str, Any]) -> Json:
         for way, seconds in measured.seconds.items()
     }
     ratios = {way: _rounded(asdict(ratio)) for way, ratio in measured.ratios().items()}
-    shares = {name: _rounded(asdict(spread(values))) for name, values in measured.shares.items()}
+    shares = {
+        name: {"values": [round(value, 4) for value in values], **_rounded(asdict(spread(values)))}
+        for name, values in measured.shares.items()
+    }
     return {
         "title": measured.title, "detail": measured.detail, "required": measured.required,
         "repeats": len(measured.seconds[OURS]), "measured": dict(circumstances), "ways": ways, "ratios": ratios,
@@ -93,7 +96,7 @@ def rows(figures: Json) -> list[str]:
     what = f"{figures['title']}: {figures['detail']}{once}".replace("|", "\\|")
     ours = _cell(figures["ways"][OURS], " s")
     others = [way for way in figures["ways"] if way != OURS]
-    shares = [f"| of these, {name} | {_percent(values)} | | |" for name, values in figures["shares"].items()]
+    shares = [f"| {name} | {_percent(values)} | | |" for name, values in figures["shares"].items()]
     beside = [f"{way}: {_cell(figures['ways'][way], ' s')} | {_cell(figures['ratios'][way], 'x')} |" for way in others]
     first, *further = beside or ["| |"]
     return [f"| {what} | {ours} | {first}", *(f"| | | {line}" for line in further), *shares]
@@ -105,7 +108,7 @@ def _cell(values: Json, unit: str) -> str:
 
 
 def _percent(values: Json) -> str:
-    return _cell({name: 100 * value for name, value in values.items()}, " %")
+    return _cell({name: 100 * values[name] for name in ("minimum", "median", "maximum")}, " %")
 
 
 def _rounded(values: Json) -> Json:

@@ -54,8 +54,8 @@ class Record(TypedDict, total=False):
     """Keys of the stored models and predictions in the cache that computed them."""
     environment: dict[str, Any]
     seconds: dict[str, float]
-    """Where the wall time of computing this went (`benchmark.clock`), and the `total`: `training` and `prediction` are
-    0 where the models were found. Never compared; old records lack it."""
+    """Where the wall time of computing this went (`benchmark.clock`), and the `total`; `training` is 0 where all shared
+    models were found. Never compared; old records lack it."""
     created: str
     verification: dict[str, Any]
     """The mark of `medsafe verify` (`benchmark.submission.verification`); counts while its digest matches."""

@@ -12,6 +12,7 @@ import secrets
 import socket
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -124,7 +125,10 @@ class RayExecutor:
                 LOG.warning("%s", hand.node.refused)
             return []
         job, hand.job = hand.job, None
-        return [(job, answer if isinstance(answer, Result) else None)]
+        if not isinstance(answer, Result):
+            LOG.warning("Ray node %s: a worker was lost at %s: %s", hand.node.name, job.title, one_line(answer))
+            return [(job, None)]
+        return [(job, answer)]
 
     def close(self) -> None:
         """End the workers, whatever they do, and a cluster that was started here."""
@@ -170,6 +174,9 @@ class RayExecutor:
     def _started(self, hand: _Hand, answer: Any) -> None:
         """Take note of how a worker's start ended; a node where none can work is left alone from now on."""
         node = hand.node
+        self._look()
+        if isinstance(answer, Exception) and not node.alive:
+            return  # it took its workers along
         node.lost = node.lost + 1 if isinstance(answer, Exception) else 0
         if isinstance(answer, str) or node.lost == MOST_STARTS:
             reason = answer if isinstance(answer, str) else f"no worker can start: {one_line(answer)}"
@@ -180,13 +187,17 @@ class RayExecutor:
         """Start workers wherever there is room, in place of those that died too; forget free ones of lost nodes."""
         self._look()
         self._hands = [hand for hand in self._hands if hand.pending is not None or hand.node.alive]
-        for node in self._nodes.values():
-            if node.alive and not node.refused:
-                room = node.room - sum(hand.node is node for hand in self._hands)
-                most = room if self._share.most is None else self._share.most - len(self._hands)
-                self._hands += [self._start(node) for _ in range(min(room, most))]
+        while (self._share.most is None or len(self._hands) < self._share.most) and (node := self._emptiest()):
+            self._hands.append(self._start(node))
         if not self._hands:
             raise MedsafeError(self._refused or f"no node of the Ray cluster offers {self._share.needs}")
+
+    def _emptiest(self) -> _Node | None:
+        """Of the nodes with room the one with the fewest workers: others may need theirs."""
+        at_work = Counter(hand.node.id for hand in self._hands)
+        usable = [node for node in self._nodes.values() if node.alive and not node.refused]
+        with_room = [node for node in usable if at_work[node.id] < node.room]
+        return min(with_room, key=lambda node: at_work[node.id], default=None)
 
     def _look(self) -> None:
         """Which nodes there are."""
@@ -201,6 +212,7 @@ class RayExecutor:
     def _start(self, node: _Node) -> _Hand:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        self._meeting.renew()
         strategy = NodeAffinitySchedulingStrategy(node.id, soft=False)
         actor = self._ray.remote(_Seat).options(scheduling_strategy=strategy, **self._share.resources).remote()
         return _Hand(node, actor, actor.begin.remote(self._place, self._meeting))

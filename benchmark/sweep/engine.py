@@ -59,6 +59,13 @@ class Engine:
         devices = worker_devices(self.device, self.workers, self.threads, self.per_gpu)
         return devices if self.executor == LOCAL else [device.partition(":")[0] for device in devices]
 
+    @property
+    def sharing(self) -> int:
+        """Workers on the same GPU; on the CPU each has cores of its own."""
+        if self.devices[0] == "cpu":
+            return 1
+        return self.per_gpu or -(-len(self.devices) // len(set(self.devices)))
+
     def open(self, place: Place) -> AbstractContextManager[Executor]:
         """Start the workers; they end with the context."""
         if self.executor == LOCAL:

@@ -1,12 +1,11 @@
 """What a job will cost, before it is done: gradient-equivalents by published runs, seconds on this machine, bytes."""
 
-import heapq
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +15,11 @@ from torch import nn
 from benchmark.config import RunSpec
 from benchmark.cost import CostCounter
 from benchmark.plan import Plan
+from benchmark.runner import one_line
 from benchmark.store.records import Record
 from benchmark.tracks.models import Workbench
 from benchmark.tracks.shared import SharedModel
 from benchmark.training import predict, train
-
-if TYPE_CHECKING:
-    from benchmark.sweep.jobs import Job
 
 _Key = tuple[str, ...]
 LONG_ENOUGH = 0.5
@@ -42,7 +39,9 @@ class Expected:
     bytes: int = 0
     """On the disk of cache and results."""
     guessed: bool = False
-    """No run of this method is published: as many gradient-equivalents as a training are assumed."""
+    """No such run is published: one under another recipe is taken for it, or a training."""
+    untimed: str | None = None
+    """Why this machine cannot tell how long it takes: a training of this net failed."""
 
 
 @dataclass(frozen=True)
@@ -68,43 +67,52 @@ class PublishedCosts:
                 self._grows[key] = _grows(record)
         self._images = {key: statistics.median(values) for key, values in found.items()}
 
-    def of(self, spec: RunSpec, pool: int) -> int | None:
-        """Of a run, with so many images in its train pool; None where no such run is published."""
-        fields = {name: vars(value) if is_dataclass(value) else value for name, value in vars(spec).items()}
-        for key in _keys(fields):
+    def of(self, spec: RunSpec, pool: int) -> tuple[int, bool] | None:
+        """Of a run, with so many images in its train pool; whether only another recipe's are known; None: no such run.
+
+        A method that trains as its recipe says would take more epochs under a longer one.
+        """
+        for key in _keys(spec.fields):
             if key in self._images:
-                return round(self._images[key] * (pool if self._grows[key] else 1))
+                return round(self._images[key] * (pool if self._grows[key] else 1)), len(key) == len(_METHOD)
         return None
 
 
 class Estimator:
-    """Says what jobs will cost; times this machine when it first meets a net, a recipe and images of a size."""
+    """Says what jobs will cost; times this machine when it first meets a net, a recipe and images of a size.
 
-    def __init__(self, published: Iterable[Record]) -> None:
-        self._costs = PublishedCosts(published)
-        self._speeds: dict[Any, Speed] = {}
+    Args:
+        published: records to learn methods' costs from.
+        sharing: how many workers share a device, and slow each other down.
+    """
+
+    def __init__(self, published: Iterable[Record], sharing: int = 1) -> None:
+        self._costs, self._sharing = PublishedCosts(published), sharing
+        self._speeds: dict[Any, Speed | str] = {}
         self._weights: dict[str, int] = {}
 
     def model(self, bench: Workbench, model: SharedModel) -> Expected:
         """The training of a shared model."""
         kept = 4 * len(bench.images) if model.summary else self._bytes(bench)
-        return Expected(model.images, self._seconds(bench, model.images), kept + model.further_bytes)
+        return self._timed(bench, Expected(model.images, bytes=kept + model.further_bytes))
 
     def run(self, plan: Plan, spec: RunSpec) -> Expected:
         """A run whose shared models are there."""
         bench = plan.bench
-        known = self._costs.of(spec, len(bench.splits.pool))
-        images = len(bench.splits.pool) * bench.recipe.epochs if known is None else known
-        kept = self._bytes(bench) + RECORD_BYTES
-        return Expected(images, self._seconds(bench, images), kept, guessed=known is None)
+        training = len(bench.splits.pool) * bench.recipe.epochs
+        images, guessed = self._costs.of(spec, len(bench.splits.pool)) or (training, True)
+        return self._timed(bench, Expected(images, bytes=self._bytes(bench) + RECORD_BYTES, guessed=guessed))
 
-    def _seconds(self, bench: Workbench, images: int) -> float:
+    def _timed(self, bench: Workbench, expected: Expected) -> Expected:
         shape = (bench.images.shape[1:], bench.dataset.num_classes, bench.device)
         key = (bench.architecture, bench.recipe, shape)
         if key not in self._speeds:
-            self._speeds[key] = measure_speed(bench)
+            self._speeds[key] = _speed_or_reason(bench)
         speed = self._speeds[key]
-        return images / speed.training + len(bench.images) / speed.prediction
+        if isinstance(speed, str):
+            return replace(expected, untimed=speed)
+        seconds = expected.images / speed.training + len(bench.images) / speed.prediction
+        return replace(expected, seconds=self._sharing * seconds)
 
     def _bytes(self, bench: Workbench) -> int:
         """Of weights and logits."""
@@ -124,17 +132,12 @@ def measure_speed(bench: Workbench) -> Speed:
     return Speed(min(images, len(pool)) / seconds, _prediction_speed(bench))
 
 
-def wall_seconds(jobs: Mapping[str, "Job"], workers: int) -> float:
-    """How long so many workers take for these jobs, handed out as the driver does."""
-    from benchmark.sweep.queue import Queue
-
-    queue, running, now = Queue(jobs), list[tuple[float, str]](), 0.0
-    while queue or running:
-        while len(running) < workers and (job := queue.take()):
-            heapq.heappush(running, (now + job.expected.seconds, job.id))
-        now, ended = heapq.heappop(running)
-        queue.finish(ended)
-    return now
+def _speed_or_reason(bench: Workbench) -> Speed | str:
+    """A net that cannot be trained is for its runs to record."""
+    try:
+        return measure_speed(bench)
+    except Exception as error:
+        return f"{bench.architecture} under {bench.recipe.name}: {type(error).__name__}: {one_line(error)}"
 
 
 def _seconds_of_training(bench: Workbench, model: nn.Module, rows: NDArray[np.int64]) -> float:
@@ -170,10 +173,14 @@ def _grows(record: Record) -> bool:
     return not (record.get("sizes") or {}).get("clean_images")
 
 
-def _keys(spec: Mapping[str, Any]) -> Iterator["_Key"]:
+def _keys(spec: Mapping[str, Any]) -> Iterator[_Key]:
     """Under which a run is known, the closest first: as it is, in another task, under another recipe."""
     method = (spec["method"]["kind"], spec["method"]["name"], spec["method"]["preset"])
     task = spec["scenario"] if "scenario" in spec else spec["attack"]["name"]
     yield (*method, str(spec["recipe"]["epochs"]), task)
     yield (*method, str(spec["recipe"]["epochs"]))
     yield method
+
+
+_METHOD = ("kind", "name", "preset")
+"""What a key without a recipe consists of."""

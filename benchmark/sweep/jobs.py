@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from benchmark.config import BackdoorSpec, RunSpec
 from benchmark.errors import MedsafeError
@@ -58,7 +58,7 @@ class Todo:
 
 
 def todo(requests: Iterable[Request], store: ArtifactStore, known: Iterable[RecordStore], estimator: Estimator) -> Todo:
-    """What of these requests is still to be done; nothing is computed.
+    """What of these requests is still to be done; nothing is kept of what the estimator tries out.
 
     Args:
         requests: runs that two of them ask for are taken once.
@@ -93,8 +93,7 @@ def _planned(request: Request, workbenches: Workbenches) -> Plan:
 
 
 def _recorded(spec: RunSpec, stores: list[RecordStore]) -> Record | None:
-    fields = asdict(spec)
-    found = (store.read(fields, spec.id) for store in stores)
+    found = (store.read(spec.fields, spec.id) for store in stores)
     return next((record for record in found if record is not None and is_final(record)), None)
 
 

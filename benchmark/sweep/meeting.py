@@ -24,6 +24,11 @@ class Meeting:
     """Files that nobody else has, one in each of the shared folders."""
     environment: dict[str, str]
 
+    def renew(self) -> None:
+        """Make the marks again: where no lock says whose they are, somebody else's cleaning takes them."""
+        for mark in self.marks:
+            mark.touch()
+
     def join(self) -> None:
         """Make this process one of the sweep's.
 
@@ -47,8 +52,8 @@ def called(place: Place) -> Iterator[Meeting]:
         marks = []
         for folder in (place.cache / "locks", place.results / "records"):
             folder.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(folder)
             marks.append(stack.enter_context(held_file(folder.resolve() / "sweep")))
+            remove_leftovers(folder)
         environment = {name: value for name, value in os.environ.items() if name.startswith(OWN)}
         yield Meeting(Path.cwd(), tuple(marks), environment)
 

@@ -9,7 +9,7 @@ from benchmark.sweep.jobs import Job
 
 
 class Queue:
-    """Jobs that have not begun; every step takes the same time however many there are."""
+    """Jobs that have not begun; no step looks at all of them."""
 
     def __init__(self, jobs: Mapping[str, Job]) -> None:
         """Take all of these, by id."""
@@ -42,3 +42,14 @@ class Queue:
             self._jobs[dependent] = replace(job, needs=job.needs - {name}, failed=failed or job.failed)
             if not self._jobs[dependent].needs:
                 heapq.heappush(self._ready, (self._place[dependent], dependent))
+
+
+def wall_seconds(jobs: Mapping[str, Job], workers: int) -> float:
+    """How long so many workers should take for these jobs, handed out as the driver does."""
+    queue, running, now = Queue(jobs), list[tuple[float, str]](), 0.0
+    while queue or running:
+        while len(running) < workers and (job := queue.take()):
+            heapq.heappush(running, (now + job.expected.seconds, job.id))
+        now, ended = heapq.heappop(running)
+        queue.finish(ended)
+    return now

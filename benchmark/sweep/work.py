@@ -1,7 +1,7 @@
 """What a worker does with a job, wherever it runs: the store and the records are all that workers share."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -66,7 +66,7 @@ class Worker:
     def _run(self, job: Job) -> tuple[str, str | None]:
         plan = plan_on(job.request, self.workbenches)
         (spec,) = plan.specs
-        record = self.records.read(asdict(spec), spec.id)
+        record = self.records.read(spec.fields, spec.id)
         if record is None or not is_final(record):
             record = execute(plan, spec) if job.failed is None else not_run(plan, spec, job.failed)
             self.records.write(record)

@@ -1,11 +1,11 @@
 """What the runs of a command share: the data on the device, the net, the recipe, and the cache of their models."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from benchmark.tracks.stored import (
 )
 from benchmark.training import VERSION, predict, train
 
+T = TypeVar("T")
 Summary = Callable[[Tensor], Mapping[str, Tensor]]
 """Logits on all images -> what is stored in place of them and of the weights."""
 
@@ -59,6 +60,13 @@ class Workbench:
     progress: Progress
     checkpoint: Path | None = None
     """The user's own Original, in place of a trained one."""
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returns, which follows from the key and this workbench; it is called once."""
+        if key not in self._known:
+            self._known[key] = make()
+        return cast("T", self._known[key])
 
     @property
     def device(self) -> torch.device:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class SharedModel:
     summary: Summary | None = None
     """What alone is stored of it, where its weights serve nobody."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The name of its artifact."""
         return identity(self.bench.keyed(self.key))

@@ -49,8 +49,11 @@ class UnlearningTrack:
 
     def models(self, spec: UnlearningSpec) -> list[SharedModel]:
         """What this run shares with others."""
-        rows = forget_rows(self.bench, self.scenario, spec.block)
-        return shared_models(self.bench, self.scenario, rows, spec.block, spec.retrains)
+        bench, scenario = self.bench, self.scenario
+        return bench.once(
+            ("shared", scenario, spec.block, spec.retrains),  # the same for all methods
+            lambda: shared_models(bench, scenario, forget_rows(bench, scenario, spec.block), spec.block, spec.retrains),
+        )
 
     def _notes(self, spec: UnlearningSpec) -> Iterator[str]:
         """What a reader of the row must know."""

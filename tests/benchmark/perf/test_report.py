@@ -79,7 +79,7 @@ def test_what_was_measured_once_says_so_and_has_no_spread():
 
 def test_a_share_of_our_time_has_a_line_in_percent():
     measured = Measured("run", "1 run", None, {"ours": (2.0, 2.0)}, {"the suite itself": (0.01, 0.02)})
-    assert rows(as_json(measured, {}))[1] == "| of these, the suite itself | 1.5 % (1–2) | | |"
+    assert rows(as_json(measured, {}))[1] == "| the suite itself | 1.5 % (1–2) | | |"
 
 
 def test_every_machine_has_a_table_whose_lines_have_equally_many_cells(tmp_path):

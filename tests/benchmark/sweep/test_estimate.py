@@ -1,13 +1,15 @@
 """What a sweep will cost, before it is begun."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmark.plan import Request, make_plan
 from benchmark.store.records import RecordStore
-from benchmark.sweep.estimate import Estimator, Expected, PublishedCosts, measure_speed, wall_seconds
+from benchmark.sweep.estimate import Estimator, Expected, PublishedCosts, Speed, measure_speed
 from benchmark.sweep.jobs import Job
+from benchmark.sweep.queue import wall_seconds
 
 PUBLISHED = Path(__file__).parents[3] / "results"
 
@@ -25,8 +27,9 @@ def plan(store, tiny_npz):
     return go
 
 
-def images(published, plan, pool=None):
-    return published.of(plan.specs[0], len(plan.bench.splits.pool) if pool is None else pool)
+def images(published, plan, pool=360):
+    known, _ = published.of(plan.specs[0], pool)
+    return known
 
 
 def test_an_unlearning_method_goes_over_the_train_pool_as_often_as_its_published_runs_did(published, plan):
@@ -55,6 +58,38 @@ def test_what_is_not_published_is_guessed_and_says_so(store, plan):
     assert expected.guessed
     assert expected.images == len(wanted.bench.splits.pool) * wanted.bench.recipe.epochs
     assert not Estimator(RecordStore(PUBLISHED)).run(wanted, wanted.specs[0]).guessed
+
+
+def test_what_is_known_under_another_recipe_alone_is_only_roughly_known(published, plan):
+    wanted = plan("retrain", recipe="salun")
+    _, guessed = published.of(wanted.specs[0], 360)
+    assert guessed
+    _, guessed = published.of(plan("retrain").specs[0], 360)
+    assert not guessed
+
+
+def test_a_net_that_cannot_be_trained_has_no_time_and_the_others_have(plan):
+    estimator, broken, sound = Estimator(()), plan("salun", architecture="timm:vgg11"), plan("salun")
+    expected = estimator.run(broken, broken.specs[0])
+    assert expected.seconds == 0
+    assert expected.untimed.startswith("timm:vgg11 under cpu: ")
+    assert estimator.run(sound, sound.specs[0]).untimed is None
+
+
+def test_workers_that_share_a_device_slow_each_other_down(plan, monkeypatch):
+    monkeypatch.setattr("benchmark.sweep.estimate.measure_speed", lambda bench: Speed(100.0, 1000.0))
+    wanted = plan("salun")
+    alone, shared = (Estimator((), sharing).run(wanted, wanted.specs[0]).seconds for sharing in (1, 4))
+    assert shared == 4 * alone > 0
+
+
+def test_the_speed_is_roughly_that_of_a_training(plan):
+    bench = plan("salun").bench
+    split, start = bench.split(bench.splits.pool, "test"), time.perf_counter()
+    bench.fit(bench.fresh_model("test"), split, bench.splits.validation, "test", seed=0)
+    seconds = time.perf_counter() - start
+    expected = len(split) * bench.recipe.epochs / measure_speed(bench).training
+    assert seconds / 3 < expected < 3 * seconds
 
 
 def test_a_machine_is_timed_once_for_a_net_and_a_recipe(plan, monkeypatch):
