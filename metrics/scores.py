@@ -43,6 +43,7 @@ class Entry(Generic[Subject]):
             range=self.range,
             version=self.source.info.version,
             description=self.description,
+            unit=self.source.info.unit,
             target=self.target,
         )
 

@@ -16,7 +16,21 @@ from benchmark.data import augment, duplicates, groups, poison, scenarios, split
 from benchmark.registry import BUILT_IN, find, names
 from benchmark.tracks import backdoor as backdoor_track
 from benchmark.tracks import calls, poisoning, shared
-from metrics import accuracy, audit, backdoor, checks, lira, membership, rmia, sampling, scores, trigger, unlearning
+from metrics import (
+    accuracy,
+    audit,
+    backdoor,
+    checks,
+    distances,
+    lira,
+    membership,
+    nearness,
+    rmia,
+    sampling,
+    scores,
+    trigger,
+    unlearning,
+)  # fmt: skip
 from metrics.unlearning import METRICS
 
 FILE = Path(__file__).parent / "versions.json"
@@ -61,6 +75,8 @@ def present() -> dict[str, list[object]]:
     found["metrics"] = [versions, fingerprint(*code)]
     versions = {name: info.version for name, info in audit.METRICS.items()}
     found["audit metrics"] = [versions, fingerprint(audit, lira, rmia)]
+    versions = {name: info.version for name, info in nearness.METRICS.items()}
+    found["nearness metrics"] = [versions, fingerprint(nearness, distances)]
     return found
 
 

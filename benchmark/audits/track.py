@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.audits.nearness import UNTRAINED, compared_models, untrained
 from benchmark.audits.pool import Pool, statistics_of
 from benchmark.config import AuditSpec
 from benchmark.data.scenarios import Scenario
@@ -22,6 +23,8 @@ from benchmark.tracks.shared import SharedModel
 from benchmark.tracks.stored import predictions_of
 from benchmark.tracks.unlearning import UnlearningTrack, models_of, splits_of
 from metrics.audit import AuditedModel, Shadows, audited, score_audit
+from metrics.nearness import score_nearness
+from metrics.scores import Scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,8 @@ class AuditTrack:
         for part in self._on_target(spec).run(spec):
             record |= part
             yield part
-        artifacts = record["artifacts"] | {"pool": statistics.folder.name}
+        fresh = untrained(self.pool.bench, spec.block)
+        artifacts = record["artifacts"] | {"pool": statistics.folder.name, UNTRAINED: fresh.folder.name}
         yield Record(artifacts=artifacts)
         scored = rescore(record | Record(artifacts=artifacts), store)
         if scored is None:
@@ -83,20 +87,27 @@ def audited_models(record: Record, store: ArtifactStore) -> Audited | None:
 
 def rescore(record: Record, store: ArtifactStore) -> Record | None:
     """The scored part of a record anew; None where its models are not in the cache."""
-    plain, models = unlearning.rescore(record, store), audited_models(record, store)
-    if plain is None or models is None:
+    plain, judged = unlearning.rescore(record, store), audited_models(record, store)
+    compared = compared_models(record, store)
+    if plain is None or judged is None or compared is None:
         return None
     with store.clock.span("metrics"):
-        own, before, *retrains = map(score_audit, (models.model, models.original, *models.retrains))
-    references = plain["references"]
-    return plain | Record(
-        metrics=plain["metrics"] | own.values,
-        unresolved=plain["unresolved"] | own.unresolved,
+        exposure = [score_audit(model) for model in (judged.model, judged.original, *judged.retrains)]
+        nearness = [score_nearness(model) for model in compared]
+    return _joined(_joined(plain, exposure), nearness) | Record(declarations=declarations("audit"))
+
+
+def _joined(scored: Record, further: list[Scores]) -> Record:
+    """A record's scored part with further scores of its model, Original and Retrains."""
+    own, before, *retrains = further
+    references = scored["references"]
+    return scored | Record(
+        metrics=scored["metrics"] | own.values,
+        unresolved=scored["unresolved"] | own.unresolved,
         references={
             "original": references["original"] | before.values,
             "retrain": [
                 scores | retrain.values for scores, retrain in zip(references["retrain"], retrains, strict=True)
             ],
         },
-        declarations=declarations("audit"),
     )

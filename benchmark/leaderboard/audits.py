@@ -1,6 +1,6 @@
 """Records of audits -> `audits.csv`: what strong attacks find in unlearned models, beside Avg. Gap."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,12 @@ from benchmark.leaderboard.columns import columns
 from benchmark.leaderboard.groups import Group, families, group_records
 from benchmark.store.records import Record
 from metrics.audit import METRICS
-from metrics.declaration import Unresolved
+from metrics.declaration import MetricInfo, Unresolved
 from metrics.exposure import removed
+from metrics.nearness import DISTANCES, ZRF
 
 FILE = "audits.csv"
-HEADLINE = ("lira_auc", "lira_tpr_1", "rmia_auc", "lira_retain_auc")
+HEADLINE = ("lira_auc", "lira_tpr_1", "rmia_auc", "lira_retain_auc", ZRF.name)
 """Scores with intervals, gaps and verdicts."""
 
 
@@ -31,7 +32,22 @@ def audit_columns() -> list[Column[Group]]:
         Column("lira_removed_low", "lower end of its 95 % t-interval over targets", lambda g: interval(_removed(g))[0]),
         Column("lira_removed_high", "upper end", lambda g: interval(_removed(g))[1]),
     )
-    return columns(METRICS, HEADLINE, own)
+    distances = (column for entry in DISTANCES for column in _distance(entry.info))
+    return columns(METRICS | {ZRF.name: ZRF.info}, HEADLINE, (*own, *distances))
+
+
+def _distance(info: MetricInfo) -> Iterator[Column[Group]]:
+    """Of a distance to Retrain, which has no gap: it is one."""
+    name, title = info.name, info.title
+    yield Column(name, f"{info.description.removesuffix('.')}; in {info.unit}", lambda g: mean(g.values(name)))
+    yield Column(
+        f"{name}_low",
+        f"lower end of the 95 % t-interval of {title} over targets",
+        lambda g: interval(g.values(name))[0],
+    )
+    yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
+    yield Column(f"{name}_null", "the same between Retrains: what chance alone gives", lambda g: mean(g.retrains(name)))
+    yield Column(f"original_{name}", f"{title} of the Originals", lambda g: mean(g.originals(name)))
 
 
 def audits(records: Iterable[Record]) -> pd.DataFrame:

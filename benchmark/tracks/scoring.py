@@ -1,27 +1,34 @@
 """What the tracks' scores have in common: which metrics a record carries, and whether they are today's."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 import metrics.audit
 import metrics.backdoor
+import metrics.nearness
 import metrics.unlearning
 from benchmark.store.records import Record
+from metrics.declaration import MetricInfo
 
 METRICS = {
     "unlearning": metrics.unlearning.METRICS,
     "backdoor": metrics.backdoor.METRICS,
-    "audit": metrics.unlearning.METRICS | metrics.audit.METRICS,
+    "audit": metrics.unlearning.METRICS | metrics.audit.METRICS | metrics.nearness.METRICS,
 }
 """The declarations of each track's scores."""
 
 
 def declarations(track: str) -> dict[str, dict[str, Any]]:
     """What a record says of each metric, so that a leaderboard needs nothing else; the description is in the code."""
-    return {
-        name: {field: value for field, value in asdict(info).items() if field not in ("name", "description")}
-        for name, info in METRICS[track].items()
-    }
+    return {name: _declared(info) for name, info in METRICS[track].items()}
+
+
+def _declared(info: MetricInfo) -> dict[str, Any]:
+    """A range without an end has None there: strict JSON has no infinity."""
+    ends = tuple(end if math.isfinite(end) else None for end in info.range)
+    stated = {field: value for field, value in asdict(info).items() if field not in ("name", "description")}
+    return stated | {"range": ends}
 
 
 def has_present_metrics(record: Record) -> bool:

@@ -16,7 +16,7 @@ from benchmark.submission.consistency import obstacle
 from benchmark.sweep.estimate import Estimator
 from benchmark.sweep.jobs import todo
 from benchmark.tracks.stored import predictions_of
-from metrics import audit, unlearning
+from metrics import audit, nearness, unlearning
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def audit_run(bench):
     return go
 
 
-def test_a_record_has_the_scores_of_both_kinds_for_method_original_and_retrains(audit_run):
+def test_a_record_has_the_scores_of_all_kinds_for_method_original_and_retrains(audit_run):
     record = audit_run()
     assert record["status"] == "ok"
     assert record["spec"]["track"] == "audit"
-    wanted = set(unlearning.METRICS | audit.METRICS)
+    wanted = set(unlearning.METRICS | audit.METRICS | nearness.METRICS)
     assert set(record["declarations"]) == wanted
     for scores in (record["metrics"], record["references"]["original"], *record["references"]["retrain"]):
         assert set(scores) == wanted

@@ -6,8 +6,10 @@ import pytest
 
 from benchmark.leaderboard.audits import audit_columns, audits
 from benchmark.leaderboard.table import Leaderboards, documentation, write_leaderboard
-from metrics.audit import METRICS
+from metrics import audit, nearness
 from tests.benchmark.leaderboard.factory import make_record
+
+METRICS = audit.METRICS | nearness.METRICS
 
 
 def make_audit(method, block, aucs, **changes):
@@ -48,6 +50,15 @@ def test_removed_is_a_mean_over_targets_with_an_interval(records):
     shares = [(0.9 + block / 100 - 0.7) / (0.9 + block / 100 - 0.51) for block in range(3)]
     assert row["lira_removed"] == pytest.approx(np.mean(shares))
     assert row["lira_removed_low"] < row["lira_removed"] < row["lira_removed_high"]
+
+
+def test_a_distance_to_retrain_has_an_interval_and_its_null_beside_it(records):
+    row = audits(records).set_index("method").loc["finetune"]
+    assert row["kl_forget"] == row["kl_forget_low"] == row["kl_forget_high"] == pytest.approx(0.7)
+    assert row["kl_forget_null"] == pytest.approx(0.51)
+    assert row["original_kl_forget"] == pytest.approx(0.91)
+    assert "kl_forget_gap" not in row  # it is one
+    assert row["zrf_forget_gap"] == pytest.approx(0.19)
 
 
 def test_one_target_without_exposure_leaves_the_share_empty():
