@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import api, handout, models, seeding, training
+from benchmark.audits import relearn as relearning
 from benchmark.contracts import insertion
 from benchmark.data import augment, duplicates, groups, poison, scenarios, splits, trivialaugment, units
 from benchmark.registry import BUILT_IN, find, names
@@ -25,6 +26,7 @@ from metrics import (
     lira,
     membership,
     nearness,
+    relearn,
     rmia,
     sampling,
     scores,
@@ -77,6 +79,9 @@ def present() -> dict[str, list[object]]:
     found["audit metrics"] = [versions, fingerprint(audit, lira, rmia)]
     versions = {name: info.version for name, info in nearness.METRICS.items()}
     found["nearness metrics"] = [versions, fingerprint(nearness, distances)]
+    versions = {name: info.version for name, info in relearn.METRICS.items()}
+    found["relearn metrics"] = [versions, fingerprint(relearn)]
+    found["relearning"] = [relearning.VERSION, fingerprint(relearning)]
     return found
 
 

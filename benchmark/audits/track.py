@@ -4,7 +4,7 @@ The unlearning track on other splits: the train pool is the target's IN half, th
 block's number is the target's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark.audits.nearness import UNTRAINED, compared_models, untrained
 from benchmark.audits.pool import Pool, statistics_of
+from benchmark.audits.relearn import relearn, relearnings
 from benchmark.config import AuditSpec
 from benchmark.data.scenarios import Scenario
 from benchmark.errors import MedsafeError
@@ -24,6 +25,7 @@ from benchmark.tracks.stored import predictions_of
 from benchmark.tracks.unlearning import UnlearningTrack, models_of, splits_of
 from metrics.audit import AuditedModel, Shadows, audited, score_audit
 from metrics.nearness import score_nearness
+from metrics.relearn import score_relearning
 from metrics.scores import Scores
 
 
@@ -44,6 +46,7 @@ class AuditTrack:
             yield part
         fresh = untrained(self.pool.bench, spec.block)
         artifacts = record["artifacts"] | {"pool": statistics.folder.name, UNTRAINED: fresh.folder.name}
+        artifacts |= relearn(self.pool.bench, record)
         yield Record(artifacts=artifacts)
         scored = rescore(record | Record(artifacts=artifacts), store)
         if scored is None:
@@ -88,16 +91,18 @@ def audited_models(record: Record, store: ArtifactStore) -> Audited | None:
 def rescore(record: Record, store: ArtifactStore) -> Record | None:
     """The scored part of a record anew; None where its models are not in the cache."""
     plain, judged = unlearning.rescore(record, store), audited_models(record, store)
-    compared = compared_models(record, store)
-    if plain is None or judged is None or compared is None:
+    compared, courses = compared_models(record, store), relearnings(record, store)
+    if plain is None or judged is None or compared is None or courses is None:
         return None
     with store.clock.span("metrics"):
         exposure = [score_audit(model) for model in (judged.model, judged.original, *judged.retrains)]
         nearness = [score_nearness(model) for model in compared]
-    return _joined(_joined(plain, exposure), nearness) | Record(declarations=declarations("audit"))
+    for further in (exposure, nearness, map(score_relearning, courses)):
+        plain = _joined(plain, further)
+    return plain | Record(declarations=declarations("audit"))
 
 
-def _joined(scored: Record, further: list[Scores]) -> Record:
+def _joined(scored: Record, further: Iterable[Scores]) -> Record:
     """A record's scored part with further scores of its model, Original and Retrains."""
     own, before, *retrains = further
     references = scored["references"]

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from benchmark.leaderboard.cells import Cell, Column, interval, mean
-from benchmark.leaderboard.columns import columns
+from benchmark.leaderboard.columns import columns, null
 from benchmark.leaderboard.groups import Group, families, group_records
 from benchmark.store.records import Record
 from metrics.audit import METRICS
 from metrics.declaration import MetricInfo, Unresolved
 from metrics.exposure import removed
 from metrics.nearness import DISTANCES, ZRF
+from metrics.relearn import LIMIT, relearn_steps
 
 FILE = "audits.csv"
 HEADLINE = ("lira_auc", "lira_tpr_1", "rmia_auc", "lira_retain_auc", ZRF.name)
@@ -33,7 +34,7 @@ def audit_columns() -> list[Column[Group]]:
         Column("lira_removed_high", "upper end", lambda g: interval(_removed(g))[1]),
     )
     distances = (column for entry in DISTANCES for column in _distance(entry.info))
-    return columns(METRICS | {ZRF.name: ZRF.info}, HEADLINE, (*own, *distances))
+    return columns(METRICS | {ZRF.name: ZRF.info}, HEADLINE, (*own, *distances, *_relearning()))
 
 
 def _distance(info: MetricInfo) -> Iterator[Column[Group]]:
@@ -48,6 +49,38 @@ def _distance(info: MetricInfo) -> Iterator[Column[Group]]:
     yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
     yield Column(f"{name}_null", "the same between Retrains: what chance alone gives", lambda g: mean(g.retrains(name)))
     yield Column(f"original_{name}", f"{title} of the Originals", lambda g: mean(g.originals(name)))
+
+
+def _relearning() -> Iterator[Column[Group]]:
+    """Of relearn time, in steps: a verdict within two points has no meaning for it."""
+    name = relearn_steps.info.name
+    yield Column(name, relearn_steps.info.description, lambda g: mean(g.values(name)))
+    yield Column(f"{name}_low", "lower end of its 95 % t-interval over targets", lambda g: interval(g.values(name))[0])
+    yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
+    yield Column(f"retrain_{name}", "the same of the Retrains: the target", lambda g: mean(g.retrains(name)))
+    yield Column(f"{name}_null", "mean |difference| between Retrains", lambda g: null(g, name))
+    yield Column(
+        f"{name}_capped",
+        f"models of the row that were not there after {LIMIT} steps, their Retrains included: with any, its means say "
+        '"at least"',
+        _capped,
+    )
+    yield Column(
+        "relearn_ratio",
+        "relearn time over Retrain's, both as means over targets: below 1, more is left than in a model that never saw "
+        "the forget set",
+        _relearn_ratio,
+    )
+
+
+def _capped(group: Group) -> int | None:
+    found = [of("relearn_steps") for of in (group.values, group.retrains)]
+    return None if any(steps is None for steps in found) else sum(int(np.sum(steps == LIMIT)) for steps in found)
+
+
+def _relearn_ratio(group: Group) -> float | None:
+    own, retrains = mean(group.values("relearn_steps")), mean(group.retrains("relearn_steps"))
+    return own / retrains if own is not None and retrains else None
 
 
 def audits(records: Iterable[Record]) -> pd.DataFrame:

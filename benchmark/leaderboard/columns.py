@@ -126,7 +126,7 @@ def _detailed(info: MetricInfo) -> Iterator[Column[Group]]:
     yield Column(
         f"{name}_gap", f"mean |{title} - Retrain's| over blocks and Retrains", lambda g: _paired(g, name, method_gap)
     )
-    yield Column(f"{name}_null", "the same between Retrains", lambda g: _null_gap(g, name))
+    yield Column(f"{name}_null", "the same between Retrains", lambda g: null(g, name))
     yield Column(f"{name}_gap_of_means", "|difference of the means|", lambda g: _paired(g, name, gap_of_means))
     yield Column(f"{name}_difference", "mean signed difference to Retrain", lambda g: mean(_signed(g, name)))
     yield Column(f"{name}_difference_low", "lower end of its 95 % t-interval", lambda g: interval(_signed(g, name))[0])
@@ -182,7 +182,8 @@ def _paired(group: Group, name: str, function: Callable[[Any, Any], float]) -> f
     return None if values is None or retrains is None else function(values, retrains)
 
 
-def _null_gap(group: Group, name: str) -> float | None:
+def null(group: Group, name: str) -> float | None:
+    """Mean |difference| between the Retrains of a block; None where there is one only."""
     retrains = group.retrains(name)
     try:
         return None if retrains is None else null_gap(retrains)

@@ -7,6 +7,7 @@ from typing import Any
 import metrics.audit
 import metrics.backdoor
 import metrics.nearness
+import metrics.relearn
 import metrics.unlearning
 from benchmark.store.records import Record
 from metrics.declaration import MetricInfo
@@ -14,7 +15,7 @@ from metrics.declaration import MetricInfo
 METRICS = {
     "unlearning": metrics.unlearning.METRICS,
     "backdoor": metrics.backdoor.METRICS,
-    "audit": metrics.unlearning.METRICS | metrics.audit.METRICS | metrics.nearness.METRICS,
+    "audit": (metrics.unlearning.METRICS | metrics.audit.METRICS | metrics.nearness.METRICS | metrics.relearn.METRICS),
 }
 """The declarations of each track's scores."""
 

@@ -6,10 +6,10 @@ import pytest
 
 from benchmark.leaderboard.audits import audit_columns, audits
 from benchmark.leaderboard.table import Leaderboards, documentation, write_leaderboard
-from metrics import audit, nearness
+from metrics import audit, nearness, relearn
 from tests.benchmark.leaderboard.factory import make_record
 
-METRICS = audit.METRICS | nearness.METRICS
+METRICS = audit.METRICS | nearness.METRICS | relearn.METRICS
 
 
 def make_audit(method, block, aucs, **changes):
@@ -59,6 +59,20 @@ def test_a_distance_to_retrain_has_an_interval_and_its_null_beside_it(records):
     assert row["original_kl_forget"] == pytest.approx(0.91)
     assert "kl_forget_gap" not in row  # it is one
     assert row["zrf_forget_gap"] == pytest.approx(0.19)
+
+
+def test_relearn_time_is_a_ratio_to_retrains_and_says_how_many_never_got_there():
+    steps = [(10, 0, [40, 20]), (200, 0, [30, 200])]
+    records = [make_audit("salun", block, (0.5, 0.9, [0.5, 0.5])) for block in range(2)]
+    for record, (own, before, retrains) in zip(records, steps, strict=True):
+        models = record["metrics"], record["references"]["original"], *record["references"]["retrain"]
+        for scores, value in zip(models, (own, before, *retrains), strict=True):
+            scores["relearn_steps"] = float(value)
+    row = audits(records).iloc[0]
+    assert (row["relearn_steps"], row["retrain_relearn_steps"]) == (105, 72.5)
+    assert row["relearn_ratio"] == pytest.approx(105 / 72.5)
+    assert row["relearn_steps_null"] == (20 + 170) / 2
+    assert row["relearn_steps_capped"] == 2
 
 
 def test_one_target_without_exposure_leaves_the_share_empty():
