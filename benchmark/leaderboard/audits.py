@@ -61,7 +61,7 @@ def _relearning() -> Iterator[Column[Group]]:
     yield Column(f"{name}_null", "mean |difference| between Retrains", lambda g: null(g, name))
     yield Column(
         f"{name}_capped",
-        f"models of the row that were not there after {LIMIT} steps, their Retrains included: with any, its means say "
+        f"models of the row, their Retrains included, that were not there before step {LIMIT}: with any, its means say "
         '"at least"',
         _capped,
     )
