@@ -12,7 +12,7 @@
 #? DATA_ROOT      folder with MedMNIST files
 #? ARCH           architecture: cnn-small, resnet18-quarter, resnet18, timm:NAME
 #? RECIPE         training recipe: cpu, medmnist, salun
-#? SCENARIO       what is forgotten: random:SHARE, random-iid:SHARE, part:NUMBER/PARTS, class:NUMBER, ids:FILE
+#? SCENARIO       what is forgotten: random:, random-iid: or fixed:SHARE, part:NUMBER/PARTS, class:NUMBER, ids:FILE
 #? SHADOWS        audit with so many half-split models; each block is another of them that the method unlearns from
 #? ATTACK         backdoor attack, for a defence: badnets, blended, ...; clean is the control
 #? ATTACK_PARAMS  its hyper-parameters: "ratio=0.05"

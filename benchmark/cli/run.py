@@ -31,7 +31,7 @@ def run(
     data_root: Annotated[Path | None, path_option("Folder with MedMNIST's files; else they are downloaded.")] = None,
     arch: Annotated[Text, option("cnn-small, resnet18-quarter, resnet18 or timm:<name>.")] = None,
     recipe: Annotated[Text, option("cpu, medmnist or salun, and +none, +standard or +trivialaugment.")] = None,
-    scenario: Annotated[Text, option("random:0.1, random-iid:0.1, part:0/10, class:3 or ids:FILE (of train).")] = None,
+    scenario: Annotated[Text, option("random:0.1, random-iid:0.1, fixed:0.1, part:0/10, class:3 or ids:FILE.")] = None,
     blocks: Annotated[Text, option("5 (0 to 4), 3-5 or 0,2,7: seeded repetitions that all methods share.")] = None,
     retrains: Annotated[int | None, option("References retrained without the forget set, for each block.")] = None,
     profile: Annotated[str, option("quick (two CPU cores) or full (a GPU): the defaults of the rest.")] = "quick",

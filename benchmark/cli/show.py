@@ -35,7 +35,7 @@ def list_() -> None:
         "data sets": dataset_names(),
         "architectures": [*ARCHITECTURES, "timm:<name>"],
         "recipes": list(RECIPES),
-        "scenarios": ["random:0.1", "random-iid:0.1", "part:0/10", "class:3", "ids:FILE"],
+        "scenarios": ["random:0.1", "random-iid:0.1", "fixed:0.1", "part:0/10", "class:3", "ids:FILE"],
         "pools": ["reserved", "reserved:50", "seen"],
         "profiles": list(PROFILES),
     }

@@ -1,4 +1,7 @@
-"""What is to be forgotten: `random:p`, `random-iid:p`, `part:k/n`, `class:c` or `ids:FILE` (PROTOCOL 2.2 to 2.4)."""
+"""What is to be forgotten (PROTOCOL 2.2 to 2.4).
+
+`random:p`, `random-iid:p`, `fixed:p`, `part:k/n`, `class:c` or `ids:FILE`.
+"""
 
 import hashlib
 import re
@@ -14,10 +17,10 @@ from benchmark.data.datasets import Dataset
 from benchmark.data.splits import Splits
 from benchmark.data.units import Rows, draw_share
 
-Kind = Literal["random", "random-iid", "part", "class", "ids"]
+Kind = Literal["random", "random-iid", "fixed", "part", "class", "ids"]
 EXAMPLES = {
-    "random": "random:0.1", "random-iid": "random-iid:0.1", "part": "part:0/10", "class": "class:6",
-    "ids": "ids:patients.txt",
+    "random": "random:0.1", "random-iid": "random-iid:0.1", "fixed": "fixed:0.1", "part": "part:0/10",
+    "class": "class:6", "ids": "ids:patients.txt",
 }  # fmt: skip
 MOST_PARTS = 1000
 
@@ -29,7 +32,7 @@ class Scenario:
     Attributes:
         kind: how the images are chosen.
         name: canonical text for records and CSV, such as `random:0.1`, `class:6`, `ids:patients-1a2b3c4d`.
-        share: of the train pool, for the random kinds.
+        share: of the train pool, for the random kinds and `fixed`.
         part: for `part`: which, and into how many disjoint ones the pool is dealt, the same for all of them.
         forgotten_class: for `class`.
         ids: sorted rows of official train, int64, for `ids`.
@@ -102,7 +105,7 @@ def draw_forget(scenario: Scenario, dataset: Dataset, splits: Splits, *, seed: i
         scenario: what to forget.
         dataset: must pass `check_scenario`.
         splits: of this data set; made with `keep_in_pool=scenario.ids` for an `ids` scenario.
-        seed: of the draw; an `ids` or `class` scenario needs none.
+        seed: of the draw; a `fixed`, `ids` or `class` scenario has none, and forgets the same images under every seed.
 
     Raises:
         MedsafeError: as `check_scenario`; or nothing would be forgotten, or everything.
@@ -128,9 +131,10 @@ def draw_forget(scenario: Scenario, dataset: Dataset, splits: Splits, *, seed: i
 
 
 def _random_share(scenario: Scenario, dataset: Dataset, splits: Splits, seed: int) -> tuple[Rows, list[str]]:
-    rng = np.random.default_rng(derive_seed("forget", seed, scenario.name))
+    drawn_by = () if scenario.kind == "fixed" else (seed,)
+    rng = np.random.default_rng(derive_seed("forget", *drawn_by, scenario.name))
     pool, share = splits.pool, cast("float", scenario.share)
-    strata = dataset.labels.numpy()[pool] if scenario.kind == "random" else np.zeros_like(pool)
+    strata = np.zeros_like(pool) if scenario.kind == "random-iid" else dataset.labels.numpy()[pool]
     forget = draw_share(pool, splits.unit[pool], strata, share, rng)
     wanted = round(share * len(pool))
     if len(forget) == wanted:

@@ -45,6 +45,7 @@ def id_list(tmp_path):
         ("random:0.1", "random", "random:0.1"),
         (" random:.10 ", "random", "random:0.1"),
         ("random-iid:5e-1", "random-iid", "random-iid:0.5"),
+        ("fixed:.10", "fixed", "fixed:0.1"),
         ("class:6", "class", "class:6"),
         ("class:06", "class", "class:6"),
         ("part:01/10", "part", "part:1/10"),
@@ -71,13 +72,14 @@ def test_an_id_list_is_named_after_its_file_and_content(id_list):
     [
         ("randon:0.1", "did you mean 'random'"),
         ("", "unknown scenario ''"),
-        ("everyone", "known: class, ids, part, random, random-iid"),
+        ("everyone", "known: class, fixed, ids, part, random, random-iid"),
         ("random", "lacks its value; write it as in random:0.1"),
         ("ids:", "lacks its value"),
         ("random:ten", "between 0 and 1"),
         ("random:0", "between 0 and 1"),
         ("random:1", "between 0 and 1"),
         ("random-iid:1.5", "between 0 and 1"),
+        ("fixed:1", "between 0 and 1, as in fixed:0.1"),
         ("part:10/10", "counted from 0"),
         ("part:0/1", "2 to 1000 parts"),
         ("part:3", "as in part:0/10"),
@@ -137,8 +139,9 @@ def test_forgetting_nothing_or_everything_is_refused(bloodmini, make_dataset, id
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_a_random_share_is_stratified_to_within_one_image(bloodmini, share):
-    splits, drawn = draw(f"random:{share}", bloodmini)
+@pytest.mark.parametrize("kind", ["random", "fixed"])
+def test_a_random_share_is_stratified_to_within_one_image(bloodmini, kind, share):
+    splits, drawn = draw(f"{kind}:{share}", bloodmini)
     labels = bloodmini.labels.numpy()
     assert len(drawn.forget) == round(share * 2160)
     np.testing.assert_allclose(np.bincount(labels[drawn.forget]), share * np.bincount(labels[splits.pool]), atol=1)
@@ -162,6 +165,18 @@ def test_the_draw_depends_on_the_seed_and_on_nothing_else(bloodmini):
     first, again, other = (draw("random:0.1", bloodmini, seed=seed)[1] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.forget, again.forget)
     assert not np.array_equal(first.forget, other.forget)
+
+
+def test_a_fixed_share_is_the_same_under_every_seed(bloodmini):
+    first, other = (draw("fixed:0.1", bloodmini, seed=seed)[1] for seed in (0, 1))
+    np.testing.assert_array_equal(first.forget, other.forget)
+    np.testing.assert_array_equal(first.retain, other.retain)
+
+
+def test_a_fixed_share_is_drawn_for_itself(bloodmini):
+    forgotten = {text: draw(text, bloodmini)[1].forget for text in ("fixed:0.1", "fixed:0.2", "random:0.1")}
+    assert not np.array_equal(forgotten["fixed:0.1"], forgotten["random:0.1"])
+    assert not np.isin(forgotten["fixed:0.1"], forgotten["fixed:0.2"]).all()
 
 
 def test_listed_images_are_all_forgotten_with_their_copies(make_dataset, id_list):
@@ -208,7 +223,7 @@ def test_whole_patients_are_forgotten_and_a_missed_size_is_told(make_dataset):
 @given(
     st.lists(st.integers(0, 3), min_size=20, max_size=60),
     st.lists(st.integers(0, 90), min_size=68, max_size=68),
-    st.sampled_from(["random:0.3", "random-iid:0.3", "class:2"]),
+    st.sampled_from(["random:0.3", "random-iid:0.3", "fixed:0.3", "class:2"]),
     st.booleans(),
     st.integers(0, 3),
 )
@@ -238,7 +253,7 @@ def test_without_copies_a_random_share_is_exact(make_dataset, labels, share, see
     assert (np.abs(forgotten - share * counts) <= 1 + 1e-9).all()
 
 
-@pytest.mark.parametrize("text", ["random:0.5", "random-iid:0.5", "class:2", "ids"])
+@pytest.mark.parametrize("text", ["random:0.5", "random-iid:0.5", "fixed:0.5", "class:2", "ids"])
 def test_no_copies_of_a_real_file_are_forgotten_and_retained(real_files, id_list, text):
     path = real_files / "bloodmnist_rebuilt.npz"
     if not path.exists():
