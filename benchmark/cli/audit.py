@@ -1,7 +1,7 @@
 """`medsafe audit`: what an unlearning run left of the images that it forgot."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,3 +51,36 @@ def u_lira(
         found = f"AUC {row['auc']:.3f} over {row['targets']} targets" if row["auc"] == row["auc"] else row["unresolved"]
         say(f"{row['method']} ({row['preset']}): {found}")
     say(f"wrote {path}")
+
+
+@app.command()
+def klom(
+    output: Annotated[Path | None, path_option("The CSV to write; by default audits/klom.csv in --results.")] = None,
+    results: Results = OWN,
+) -> None:
+    """Compare unlearned with retrained models by KLoM and epsilon, from runs on fixed:SHARE (suites/klom.toml)."""
+    from benchmark.audits.klom import klom_table
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.files import write_atomically
+    from benchmark.store.records import RecordStore
+
+    table = klom_table(RecordStore(results), ArtifactStore(default_cache()))
+    if not len(table):
+        raise MedsafeError(
+            f"'{results}' has no runs on a fixed forget set: `medsafe sweep suites/klom.toml` makes them"
+        )
+    path = output or results / "audits" / "klom.csv"
+    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
+    for row in table.to_dict("records"):
+        say(f"{row['method']} ({row['preset']}), {row['part']}: {_distance(row)}")
+    say(f"wrote {path}")
+
+
+def _distance(row: dict[Any, Any]) -> str:
+    """For people: the distance with its null, in the form that needs most models of those that there are."""
+    for form, title in (("klom", "KLoM"), ("gaussian_klom", "Gaussian KLoM")):
+        if row[form] == row[form]:
+            found = f"{title} {row[form]:.3f}, null {row[f'{form}_null']:.3f}, over {row['models']} models"
+            bound, most = row["eps_lower_bound"], row["eps_resolution"]
+            return found + (f"; epsilon at least {bound:.3f} of {most:.3f}" if bound == bound else "")
+    return str(row["unresolved"])
