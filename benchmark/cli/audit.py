@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.cli.app import OWN, Results, Text, app, option, path_option, say
+from benchmark.cli.app import OWN, Results, Text, app, option, path_option, progress, say, set_threads
 from benchmark.errors import MedsafeError
 
 
@@ -73,6 +73,42 @@ def klom(
     write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
     for row in table.to_dict("records"):
         say(f"{row['method']} ({row['preset']}), {row['part']}: {_distance(row)}")
+    say(f"wrote {path}")
+
+
+@app.command()
+def variance(
+    method: Annotated[str, option("Unlearning method.")],
+    preset: Annotated[str, option("Named set of hyper-parameters of the method.")] = "published",
+    dataset: Annotated[Text, option("bloodmini, a MedMNIST name, or the path of an .npz file.")] = None,
+    data_root: Annotated[Path | None, path_option("Folder with MedMNIST's files; else they are downloaded.")] = None,
+    arch: Annotated[Text, option("cnn-small, resnet18-quarter, resnet18 or timm:<name>.")] = None,
+    recipe: Annotated[Text, option("cpu, medmnist or salun, and +none, +standard or +trivialaugment.")] = None,
+    scenario: Annotated[Text, option("random:0.1, random-iid:0.1 or part:0/10.")] = None,
+    forget_sets: Annotated[int, option("Forget sets.")] = 5,
+    originals: Annotated[int, option("Originals for each forget set.")] = 4,
+    seeds: Annotated[int, option("Seeds of the method for each Original.")] = 3,
+    profile: Annotated[str, option("quick (two CPU cores) or full (a GPU): the defaults of the rest.")] = "quick",
+    device: Annotated[str, option("auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, option("CPU threads; results are bitwise equal at one number only.")] = None,
+    output: Annotated[Path | None, path_option("The CSV; by default audits/variance_METHOD.csv in --results.")] = None,
+    results: Results = OWN,
+) -> None:
+    """Measure how much of each score's variance comes from the forget set, the Original and the method's seed."""
+    from benchmark.audits.variance import LEVELS, Design, variance_table
+    from benchmark.plan import Request
+    from benchmark.store.artifacts import ArtifactStore, default_cache
+    from benchmark.store.files import write_atomically
+
+    set_threads(threads)
+    design = Design(forget_sets, originals, seeds)
+    request = Request(method, profile, dataset, data_root, arch, recipe, scenario, preset=preset, device=device)
+    table = variance_table(request, design, ArtifactStore(default_cache()), progress)
+    path = output or results / "audits" / f"variance_{method}.csv"
+    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
+    for row in table[table["mean"].notna()].to_dict("records"):
+        shares = ", ".join(f"{level.replace('_', ' ')} {row[f'{level}_share']:.0%}" for level in LEVELS)
+        say(f"{row['metric']}: {row['mean']:.4f} +- {row['standard_error']:.4f}; of the variance: {shares}")
     say(f"wrote {path}")
 
 
