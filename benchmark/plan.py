@@ -152,7 +152,7 @@ def _audit(request: Request, shadows: int, scenario: Scenario) -> Request:
     """An audit's request: its models have seen half of official train, and it forgets at random (PROTOCOL 6.1)."""
     if shadows < FEWEST_SHADOWS or shadows % 2:
         raise MedsafeError(f"{shadows} shadows: they come in pairs, and at least {FEWEST_SHADOWS} are needed")
-    if scenario.share is None:
+    if scenario.share is None or scenario.kind == "fixed":  # targets have no images that all of them have seen
         raise MedsafeError(
             f"scenario '{scenario.name}' cannot be audited: shadows and target are trained on random halves, and what "
             f"is forgotten is drawn from the target's; use random:0.1"

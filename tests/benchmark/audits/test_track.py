@@ -112,6 +112,7 @@ def test_a_sweep_trains_the_shadows_first_and_once(tiny_npz, cache, tmp_path, sh
         ({"shadows": 2}, "at least 4"),
         ({"shadows": 0}, "at least 4"),
         ({"shadows": 4, "scenario": "class:3"}, "cannot be audited"),
+        ({"shadows": 4, "scenario": "fixed:0.1"}, "cannot be audited"),
         ({"shadows": 4, "non_member_share": 0.2}, "does not go with --shadows"),
         ({"shadows": 4, "method": "none", "attack": "badnets", "retrains": None}, "--shadows belongs to unlearning"),
     ],
