@@ -21,7 +21,7 @@ COMPARISONS: dict[str, Opened] = {
     "epoch-cnn-small": partial(epoch, "cnn-small", 2400, required=1.5),
     "epoch-resnet18-quarter": partial(epoch, "resnet18-quarter", 960, required=1.2),
     "epoch-resnet18": partial(epoch, "resnet18", 128, required=None),
-    "experiment": partial(experiment, 1, 1, EVERY, required=2.0),
+    "experiment": partial(experiment, 1, 1, EVERY, required=None),
     "overhead": overhead,
     "sau": sau,
     "saliency": saliency,
