@@ -108,7 +108,8 @@ def u_lira(
     The online score, with IN = log-odds after unlearning with the image in the forget set, and OUT = log-odds of an
     image that the Original never saw, after the same unlearner on another forget set. Each Original's runs are judged
     by Gaussians that were fitted on the runs of the other Originals (PROTOCOL 6.2). The null is the same with Retrain's
-    log-odds. Pairs of one Original are not independent: intervals go over Originals, found by `originals[runs]`.
+    log-odds. Pairs of one Original are not independent, and Originals are judged by one another, so that a t-interval
+    over them, found by `originals[runs]`, is too narrow.
 
     Args:
         log_odds: shape (n, runs), float; only labelled entries are read, others may be NaN.
@@ -117,7 +118,8 @@ def u_lira(
             kept: it is not labelled.
         originals: which Original each run started from, shape (runs,), int or str. Two that were trained on
             complementary halves count as one, for the reason that `lira_online` gives.
-        spread: as in `lira_online`; None follows the fewest labels of an image that has any.
+        spread: as in `lira_online`; None follows the Originals behind the image that has fewest of them, twice its IN
+            or its OUT ones. Runs of one Original are no further models: they are alike.
         center: as in `lira_online`.
 
     Returns:
@@ -131,8 +133,7 @@ def u_lira(
     Source: Hayes et al., Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy, 2024.
     """
     values, inside, outside, origins = _labelled(log_odds, forgotten, unseen, originals)
-    labels = (inside | outside).sum(axis=1)
-    kind = _named(spread, Spread, int(labels[labels > 0].min(initial=values.shape[1])))
+    kind = _named(spread, Spread, _fewest_models(inside, outside, origins))
     needed = 2 if kind == "per-sample" else 1
     scores = np.full(values.shape, np.nan)
     for original in np.unique(origins):
@@ -146,6 +147,14 @@ def u_lira(
     if not len(images):
         raise Unresolved("no image has an IN and an OUT label from Originals other than the judged one")
     return Judged(scores[images, runs], inside[images, runs], images, runs)
+
+
+def _fewest_models(inside: Bools, outside: Bools, origins: np.ndarray) -> int:
+    """Twice the fewest Originals that label an image as IN, or as OUT; of the images that have both labels."""
+    groups = [origins == original for original in np.unique(origins)]
+    behind = [np.sum([side[:, runs].any(axis=1) for runs in groups], axis=0) for side in (inside, outside)]
+    fewest = np.minimum(*behind)
+    return 2 * int(fewest[fewest > 0].min(initial=len(groups)))
 
 
 def _log_ratio(observed: Floats, values: Floats, inside: Bools, outside: Bools, kind: str, center: str) -> Floats:

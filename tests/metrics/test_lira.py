@@ -307,6 +307,16 @@ def test_an_original_is_not_judged_by_what_its_own_runs_say():
     assert (after.scores != before.scores)[~own].all()  # the pooled spread of all others has changed
 
 
+@pytest.mark.parametrize(("originals", "spread"), [(62, "pooled"), (64, "per-sample")])
+def test_u_lira_counts_originals_not_their_runs_where_spreads_become_per_sample(originals, spread):
+    """Each is half of a pair, and forgets every image of its half in one of its runs."""
+    generator = np.random.default_rng(0)
+    seen = np.repeat(pairs(generator, 20, originals), 4, axis=1)
+    forgotten = seen & (np.arange(4 * originals) % 4 == np.arange(20)[:, None] % 4)
+    arguments = generator.normal(size=seen.shape), forgotten, ~seen, np.arange(4 * originals) // 8
+    assert u_lira(*arguments).scores.tolist() == u_lira(*arguments, spread=spread).scores.tolist()
+
+
 @pytest.mark.parametrize("leak", [0.0, 1.0, -1.0])
 def test_u_lira_finds_what_unlearning_left_or_overdid_and_nothing_where_it_is_exact(leak):
     log_odds, forgotten, unseen, originals = unlearned(np.random.default_rng(1), 1000, 20, leak=leak)
