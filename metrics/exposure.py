@@ -1,8 +1,8 @@
 """How exposed images are to a membership attack: each by itself, and on average with an interval.
 
 An image's exposure is the share of non-members that the attack finds less suspicious, ties counting half: 0.5 is what
-an image never trained on has on average, and from 0.99 on it is accused at a false-positive rate of 1 %. The mean over
-images is the attack's AUC. Intervals hold for one fixed model and independent images (PROTOCOL 3.2).
+an image never trained on has on average. The mean over images is the attack's AUC. Intervals hold for one fixed model
+and independent images (PROTOCOL 3.2): not where one patient has several.
 """
 
 import math
@@ -14,6 +14,9 @@ from scipy import stats
 
 from metrics.checks import Floats, finite
 from metrics.declaration import Unresolved
+
+LEAST_REMOVABLE = 0.02
+"""Mean exposure above Retrain's from which a share of it is a number; also what counts as a match (PROTOCOL 3.3)."""
 
 
 def exposure(scores: ArrayLike, non_members: ArrayLike) -> Floats:
@@ -78,14 +81,15 @@ def removed(own: float, original: float, retrains: ArrayLike) -> float:
         retrains: the same of models that never saw the images, shape (K,).
 
     Raises:
-        Unresolved: the Original is not above the Retrains by more than two of these differ, or there is none of them.
+        Unresolved: fewer than two Retrains, or the Original is not above their mean by more than two of them differ
+            and by more than 0.02: few Retrains may agree by chance.
     """
     references = finite(retrains, 1, "retrains")
-    if not len(references):
-        raise Unresolved("no Retrain")
+    if len(references) < 2:
+        raise Unresolved(f"{len(references)} Retrain(s); how far two differ needs two")
     removable = original - float(references.mean())
-    if removable <= np.ptp(references):
-        raise Unresolved("the Original is no more exposed than Retrains differ among themselves")
+    if removable <= max(float(np.ptp(references)), LEAST_REMOVABLE):
+        raise Unresolved(f"the Original is no more exposed than Retrains by their difference and {LEAST_REMOVABLE}")
     return (original - own) / removable
 
 

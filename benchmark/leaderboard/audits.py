@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
+from benchmark.leaderboard.blocks import Floats
 from benchmark.leaderboard.cells import Cell, Column, interval, mean
 from benchmark.leaderboard.columns import columns, null
 from benchmark.leaderboard.groups import Group, families, group_records
@@ -26,11 +27,11 @@ def audit_columns() -> list[Column[Group]]:
         Column("shadows", "models trained on random halves that the attacks know", _shadows),
         Column(
             "lira_removed",
-            "share of the Original's exposure to LiRA above Retrain's that is gone, mean over targets; empty where a "
-            "target's is no larger than Retrains differ",
+            "share of the Original's exposure to LiRA above Retrain's that is gone, both as means over targets; empty "
+            "below two Retrains, and where it is no larger than means of Retrains differ, or than 0.02",
             lambda g: mean(_removed(g)),
         ),
-        Column("lira_removed_low", "lower end of its 95 % t-interval over targets", lambda g: interval(_removed(g))[0]),
+        Column("lira_removed_low", "lower end of its linearised 95 % t-interval over targets", lambda g: interval(_removed(g))[0]),
         Column("lira_removed_high", "upper end", lambda g: interval(_removed(g))[1]),
     )
     distances = (column for entry in DISTANCES for column in _distance(entry.info))
@@ -105,12 +106,20 @@ def _shadows(group: Group) -> int:
     return int(group.spec["shadows"])
 
 
-def _removed(group: Group) -> list[float] | None:
-    """Of each target; None unless every target resolves it."""
+def _removed(group: Group) -> Floats | None:
+    """A ratio of means over targets, linearised: each target's part in it, shape (targets,), of which it is the mean.
+
+    A mean of each target's ratio would be ruled by the targets that had least to remove. With r = sum of n / sum of d,
+    the parts are r + (n - r d) / mean of d.
+
+    Source: Cochran, Sampling Techniques, 1977, chapter 6.
+    """
     own, before, retrains = (of("lira_auc") for of in (group.values, group.originals, group.retrains))
     if own is None or before is None or retrains is None:
         return None
     try:
-        return [removed(*parts) for parts in zip(own, before, retrains, strict=True)]
+        share = removed(float(own.mean()), float(before.mean()), retrains.mean(axis=0))
     except Unresolved:
         return None
+    removable = before - retrains.mean(axis=1)
+    return np.asarray(share + (before - own - share * removable) / removable.mean())

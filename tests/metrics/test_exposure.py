@@ -60,7 +60,11 @@ def test_what_is_removed_is_a_share_of_what_retrain_removes(own, share):
     assert removed(own, 0.8, [0.49, 0.51]) == pytest.approx(share)
 
 
-@pytest.mark.parametrize("retrains", [[0.45, 0.55], [0.6], []])
-def test_where_the_original_is_no_more_exposed_than_retrains_differ_nothing_can_be_removed(retrains):
+@pytest.mark.parametrize(
+    ("original", "retrains"), [(0.53, [0.45, 0.55]), (0.53, [0.6, 0.61]), (0.9, [0.5]), (0.9, []), (0.5002, [0.5, 0.5])]
+)
+def test_where_the_original_is_not_clearly_above_two_retrains_and_their_difference_no_share_is_a_number(
+    original, retrains
+):
     with pytest.raises(Unresolved):
-        removed(0.5, 0.53, retrains)
+        removed(0.5, original, retrains)

@@ -7,6 +7,7 @@ import pytest
 from benchmark.leaderboard.audits import audit_columns, audits
 from benchmark.leaderboard.table import Leaderboards, documentation, write_leaderboard
 from metrics import audit, nearness, relearn
+from metrics.intervals import t_interval
 from tests.benchmark.leaderboard.factory import make_record
 
 METRICS = audit.METRICS | nearness.METRICS | relearn.METRICS
@@ -45,11 +46,20 @@ def test_a_row_has_the_audit_beside_avg_gap(records):
     assert table["avg_gap"].notna().all()
 
 
-def test_removed_is_a_mean_over_targets_with_an_interval(records):
+def test_removed_is_a_ratio_of_means_over_targets_with_an_interval(records):
     row = audits(records).set_index("method").loc["finetune"]
-    shares = [(0.9 + block / 100 - 0.7) / (0.9 + block / 100 - 0.51) for block in range(3)]
-    assert row["lira_removed"] == pytest.approx(np.mean(shares))
+    assert row["lira_removed"] == pytest.approx((0.91 - 0.7) / (0.91 - 0.51))
     assert row["lira_removed_low"] < row["lira_removed"] < row["lira_removed_high"]
+
+
+def test_the_interval_of_removed_is_about_the_jackknifes():
+    rng = np.random.default_rng(0)
+    before, own = rng.normal(0.8, 0.02, 40), rng.normal(0.65, 0.02, 40)
+    records = [make_audit("salun", block, (own[block], before[block], [0.5, 0.51])) for block in range(40)]
+    row = audits(records).iloc[0]
+    left_out = [1 - np.delete(own - 0.505, block).mean() / np.delete(before - 0.505, block).mean() for block in range(40)]
+    low, high = t_interval(40 * row["lira_removed"] - 39 * np.array(left_out))
+    assert row["lira_removed_high"] - row["lira_removed_low"] == pytest.approx(high - low, rel=0.02)
 
 
 def test_a_distance_to_retrain_has_an_interval_and_its_null_beside_it(records):
@@ -75,11 +85,17 @@ def test_relearn_time_is_a_ratio_to_retrains_and_says_how_many_never_got_there()
     assert row["relearn_steps_capped"] == 2
 
 
-def test_one_target_without_exposure_leaves_the_share_empty():
+def test_a_target_without_exposure_does_not_rule_the_share():
     exposed, hidden = (
-        make_audit("salun", block, (0.5, before, [0.5, 0.52])) for block, before in enumerate((0.9, 0.52))
+        make_audit("salun", block, (0.6, before, [0.5, 0.52])) for block, before in enumerate((0.9, 0.511))
     )
-    assert pd.isna(audits([exposed, hidden])["lira_removed"].iloc[0])
+    assert audits([exposed, hidden])["lira_removed"].iloc[0] == pytest.approx((0.7055 - 0.6) / (0.7055 - 0.51))
+
+
+@pytest.mark.parametrize("retrains", [[0.5], [0.5, 0.5]])
+def test_the_share_is_empty_where_it_is_not_resolved(retrains):
+    hidden = [make_audit("salun", block, (0.3, 0.5 + 0.4 * (len(retrains) < 2), retrains)) for block in range(2)]
+    assert pd.isna(audits(hidden)["lira_removed"].iloc[0])
 
 
 def test_other_numbers_of_shadows_never_share_a_row(records):
