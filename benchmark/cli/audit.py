@@ -38,6 +38,7 @@ def u_lira(
 ) -> None:
     """Judge methods by U-LiRA from their audit runs on parts (suites/u-lira.toml), and write a CSV."""
     from benchmark.audits.ulira import u_lira_table
+    from benchmark.leaderboard.spreadsheet import csv_of
     from benchmark.store.artifacts import ArtifactStore, default_cache
     from benchmark.store.files import write_atomically
     from benchmark.store.records import RecordStore
@@ -46,7 +47,7 @@ def u_lira(
     if not len(table):
         raise MedsafeError(f"'{results}' has no audit runs on parts: `medsafe sweep suites/u-lira.toml` makes them")
     path = output or results / "audits" / "u_lira.csv"
-    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
+    write_atomically(path, csv_of(table))
     for row in table.to_dict("records"):
         found = f"AUC {row['auc']:.3f} over {row['targets']} targets" if row["auc"] == row["auc"] else row["unresolved"]
         say(f"{row['method']} ({row['preset']}): {found}")

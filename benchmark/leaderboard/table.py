@@ -1,7 +1,5 @@
 """Records -> `unlearning.csv`; and all the files of a folder of leaderboards, with their documentation."""
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from benchmark.leaderboard.blocks import Floats
 from benchmark.leaderboard.cells import Cell
 from benchmark.leaderboard.columns import columns
 from benchmark.leaderboard.groups import Group, families, group_records
+from benchmark.leaderboard.spreadsheet import csv_of
 from benchmark.store.files import remove_leftovers, write_atomically
 from benchmark.store.records import Record, RecordStore
 from metrics.intervals import holm, paired_t
@@ -26,11 +25,6 @@ FAMILY_COLUMNS = {
     "p_vs_finetune": "paired t-test of avg_gap against finetune over blocks, "
     "Holm-adjusted over all ranked rows of the data set and scenario (PROTOCOL 3.3)",
 }
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-"""What ends a line, a cell or a text somewhere."""
-UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Zs")
-"""Unicode categories of what a reader does not see, and a spreadsheet may drop."""
-FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def leaderboard(records: Iterable[Record]) -> pd.DataFrame:
@@ -91,8 +85,7 @@ def write_leaderboard(results: Path, tables: Leaderboards | None = None) -> list
     }
     for name, frame in frames.items():
         if len(frame) or name == "unlearning.csv":
-            text = frame.map(_harmless).rename(columns=_harmless).to_csv(index=False, float_format="%.6g")
-            write_atomically(folder / name, text.encode())
+            write_atomically(folder / name, csv_of(frame))
         else:
             (folder / name).unlink(missing_ok=True)
     write_atomically(folder / "README.md", documentation().encode())
@@ -182,20 +175,3 @@ def _gap_of(group: Group) -> Floats:
 
 def _sortable(value: object) -> float:
     return float(value) if isinstance(value, int | float) else np.inf
-
-
-def _harmless(cell: object) -> object:
-    """Text on one line, with an apostrophe in front of what a spreadsheet would run; numbers stay numbers.
-
-    In some countries a semicolon parts the cells of a CSV file.
-    """
-    if not isinstance(cell, str):
-        return cell
-    parts = CONTROLS.sub(" ", cell).split(";")
-    return ";".join(f"'{part}" if _starts_a_formula(part) else part for part in parts)
-
-
-def _starts_a_formula(text: str) -> bool:
-    """Whether the first sign that is seen starts a formula, be it in small or in full-width form, or within quotes."""
-    first = next((sign for sign in text if sign != '"' and unicodedata.category(sign) not in UNSEEN), "")
-    return unicodedata.normalize("NFKC", first).startswith(FORMULA_STARTS)
