@@ -205,6 +205,11 @@ def tpr_at_fpr(member_scores: ArrayLike, non_member_scores: ArrayLike, fpr: floa
 
     Source: Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022.
     """
+    return float(np.mean(accused(member_scores, non_member_scores, fpr)))
+
+
+def accused(member_scores: ArrayLike, non_member_scores: ArrayLike, fpr: float = 0.01) -> NDArray[np.bool_]:
+    """Which members `tpr_at_fpr` counts, shape (m,); arguments and errors are the same."""
     members = finite(member_scores, 1, "member scores")
     non_members = finite(non_member_scores, 1, "non-member scores")
     if not 0 < fpr <= 1:
@@ -214,9 +219,9 @@ def tpr_at_fpr(member_scores: ArrayLike, non_member_scores: ArrayLike, fpr: floa
         needed = math.ceil(FEWEST_FALSE_POSITIVES / fpr - 1e-9)
         raise Unresolved(f"{len(members)} members, {len(non_members)} non-members; {fpr:.2%} FPR needs 1 and {needed}")
     if allowed == len(non_members):
-        return 1.0
+        return np.ones(len(members), dtype=np.bool_)
     highest_acquitted = np.sort(non_members)[-(allowed + 1)]
-    return float(np.mean(members > highest_acquitted))
+    return np.asarray(members > highest_acquitted, dtype=np.bool_)
 
 
 @metric("mia_loss_tpr", title="MIA-loss TPR", direction="retrain", range=(0, 1), version=1)

@@ -2,21 +2,34 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from benchmark.audits.track import Audited
 from metrics.audit import AuditedModel, Judged
+from metrics.declaration import Unresolved
 from metrics.exposure import Measured, exposure, exposure_change, mean_exposure
+from metrics.membership import accused
 
 ATTACKS = ("lira", "rmia")
 """Those that a report shows."""
 SPLITS = ("forget", "retain", "non_members")
-ACCUSED = 0.99
-"""Exposure from which an image is accused at a false-positive rate of 1 %."""
 Direction = Literal["raised", "lowered", "undetermined"]
+Sides: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Scores of a split's images and of the non-members."""
+
+
+class Accused(NamedTuple):
+    """How many images of a split are accused at a false-positive rate of 1 %, as `metrics.membership.tpr_at_fpr`."""
+
+    before: int
+    after: int
+    newly: int
+    """After, but not before."""
+    newly_retrain: float
+    """The same of the Retrains, mean: what a model that is merely another one does."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +44,17 @@ class Change:
     """Mean over the Retrains."""
     change: Measured
     """After minus before."""
-    accused: tuple[int, int]
-    """Images accused at a false-positive rate of 1 %, before and after."""
-    newly: int
-    """Accused after, but not before."""
-    newly_retrain: float
-    """The same of the Retrains, mean: what a model that is merely another one does."""
+    accused: Accused | None
+    """None where the held-out images do not resolve a false-positive rate of 1 %."""
     images: int
+    grouped: bool
+    """Whether images belong to patients: then no interval holds, for these take images for independent."""
 
     @property
     def direction(self) -> Direction:
         """Whether the mean exposure rose or fell, with 95 % confidence."""
+        if self.grouped:
+            return "undetermined"
         return "raised" if self.change.low > 0 else "lowered" if self.change.high < 0 else "undetermined"
 
 
@@ -63,28 +76,40 @@ def per_image(models: Audited, labels: np.ndarray, class_names: list[str]) -> pd
     return pd.DataFrame(columns).sort_values("image", ignore_index=True)
 
 
-def changes(models: Audited) -> Iterator[Change]:
-    """What unlearning did to forgotten and retained images, attack by attack."""
+def changes(models: Audited, grouped: bool) -> Iterator[Change]:
+    """What unlearning did to forgotten and retained images, attack by attack.
+
+    Args:
+        models: of one run.
+        grouped: whether the user gave groups of images, such as patients.
+    """
     for split in ("forget", "retain"):
         for attack in ATTACKS:
-            yield _change(models, split, attack)
+            yield _change(models, split, attack, grouped)
 
 
-def _change(models: Audited, split: str, attack: str) -> Change:
+def _change(models: Audited, split: str, attack: str, grouped: bool) -> Change:
     before, after, *retrains = (
         _sides(model.judged(attack), split) for model in (models.original, models.model, *models.retrains)
     )
-    accused = [exposure(*sides) >= ACCUSED for sides in (before, after, *retrains)]
-    newly = [int((others & ~accused[0]).sum()) for others in accused[1:]]
     return Change(
         split, attack, mean_exposure(*before), mean_exposure(*after),
         retrain=float(np.mean([mean_exposure(*sides).value for sides in retrains])),
-        change=exposure_change(before, after), accused=(int(accused[0].sum()), int(accused[1].sum())),
-        newly=newly[0], newly_retrain=float(np.mean(newly[1:])), images=len(accused[0]),
+        change=exposure_change(before, after), accused=_accused(before, after, retrains), images=len(before[0]),
+        grouped=grouped,
     )  # fmt: skip
 
 
-def _sides(judged: Judged, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _accused(before: Sides, after: Sides, retrains: list[Sides]) -> Accused | None:
+    try:
+        first, *others = (accused(*sides) for sides in (before, after, *retrains))
+    except Unresolved:
+        return None
+    newly = [int((other & ~first).sum()) for other in others]
+    return Accused(int(first.sum()), int(others[0].sum()), newly[0], float(np.mean(newly[1:])))
+
+
+def _sides(judged: Judged, split: str) -> Sides:
     return getattr(judged, split), judged.non_members
 
 

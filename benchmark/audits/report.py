@@ -19,6 +19,7 @@ from benchmark.data.datasets import Dataset
 from benchmark.errors import MedsafeError
 from benchmark.leaderboard.groups import Group
 from benchmark.leaderboard.page.build import PACKAGE as PAGE
+from benchmark.leaderboard.spreadsheet import csv_of
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.files import write_atomically
 from benchmark.store.records import Record
@@ -64,7 +65,7 @@ def write_report(
         raise MedsafeError(f"the models of run '{record['id']}' are not in the cache {store.root}: run it again")
     try:
         frame = per_image(models, dataset.labels.numpy(), list(dataset.class_names))
-        found = list(changes(models))
+        found = list(changes(models, grouped=record["spec"]["data"]["groups_sha256"] is not None))
     except Unresolved as reason:
         raise MedsafeError(f"run '{record['id']}' resolves no exposure: {reason}") from reason
     forget, retain = (frame[frame["split"] == split] for split in ("forget", "retain"))
@@ -78,8 +79,7 @@ def write_report(
         exposed=_sheet(forget.sort_values("lira_after", ascending=False, kind="stable"), dataset),
         risen=_sheet(retain.loc[rise[rise > 0].index], dataset),
     )  # fmt: skip
-    csv = frame.to_csv(index=False, float_format="%.6g").encode()
-    for name, content in (("exposure.csv", csv), ("index.html", html.encode())):
+    for name, content in (("exposure.csv", csv_of(frame)), ("index.html", html.encode())):
         write_atomically(output / name, content)
     return [output / "index.html", output / "exposure.csv"]
 

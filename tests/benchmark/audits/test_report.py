@@ -128,6 +128,23 @@ def test_hostile_names_are_text(finetuned, tmp_path, cache, tiny_npz):
     assert "&lt;script&gt;" in text
 
 
+def test_a_class_that_is_a_formula_is_no_cell_of_a_spreadsheet(finetuned, tmp_path, cache, tiny_npz):
+    dataset = load_dataset(str(tiny_npz))
+    dataset = replace(dataset, class_names=("=1+1", *dataset.class_names[1:]))
+    write_report(finetuned, [finetuned], dataset, ArtifactStore(cache), tmp_path / "report")
+    assert "'=1+1" in set(pd.read_csv(tmp_path / "report" / "exposure.csv")["class"])
+
+
+def test_where_images_belong_to_patients_there_are_no_intervals(finetuned, written, tmp_path, cache, tiny_npz):
+    data = finetuned["spec"]["data"] | {"groups_sha256": "a" * 64}
+    grouped = finetuned | {"spec": finetuned["spec"] | {"data": data}}
+    write_report(grouped, [grouped], load_dataset(str(tiny_npz)), ArtifactStore(cache), tmp_path / "report")
+    of_patients, of_images = ((folder / "index.html").read_text() for folder in (tmp_path / "report", written))
+    assert 'class="interval"' in of_images
+    assert 'class="interval"' not in of_patients
+    assert "no intervals are given" in of_patients
+
+
 def test_methods_of_the_target_are_compared_and_others_left_out(finetuned, audited, tmp_path, bench):
     (elsewhere,) = bench("l1_sparse", shadows=4, blocks="1-1", results=tmp_path / "elsewhere")
     (plain,) = bench("l1_sparse", results=tmp_path / "elsewhere")
