@@ -58,24 +58,33 @@ def headline(row: Row) -> Iterator[tuple[str, float | None]]:
 
 
 def _row(record: Record) -> Row:
-    group, method = Group([record]), record["spec"]["method"]
-    scores, scored = record.get("metrics", {}), record["status"] == "ok"
-    before = record["references"]["original"] if scored else {}
+    group, method, scores = Group([record]), record["spec"]["method"], record.get("metrics", {})
+    before = record.get("references", {}).get("original", {})
     return Row(
         record["id"], method["name"], method["preset"], record["status"], method["name"] in REFERENCES,
         average_gap=None if group.average_gap is None else float(group.average_gap[0]),
         lira=scores.get("lira_auc"), rmia=scores.get("rmia_auc"), accused=scores.get("lira_tpr_1"),
-        removed=_removed(record) if scored else None,
-        retained=scores["lira_retain_auc"] - before["lira_retain_auc"] if scored else None,
+        removed=_removed(record) if record["status"] == "ok" else None,
+        retained=_difference(scores.get("lira_retain_auc"), before.get("lira_retain_auc")),
     )  # fmt: skip
 
 
 def _removed(record: Record) -> float | None:
-    own, references = record["metrics"]["lira_auc"], record["references"]
+    references = record["references"]
+    own, before, *retrains = (
+        scores["lira_auc"] for scores in (record["metrics"], references["original"], *references["retrain"])
+    )
+    if None in (own, before, *retrains):
+        return None
     try:
-        return removed(own, references["original"]["lira_auc"], [each["lira_auc"] for each in references["retrain"]])
+        return removed(own, before, retrains)
     except Unresolved:
         return None
+
+
+def _difference(after: float | None, before: float | None) -> float | None:
+    """None where either side is not resolved."""
+    return None if after is None or before is None else after - before
 
 
 def _sortable(value: float | None) -> float:
