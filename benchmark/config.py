@@ -89,7 +89,7 @@ class AuditSpec(UnlearningSpec):
     track: str = "audit"
     shadows: int
     """How many models the attacks have seen (PROTOCOL 6.1)."""
-    pool_seed: int = 0
+    pool_version: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

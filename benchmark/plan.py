@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from benchmark.api import AttackInfo, DefenseInfo, Progress
 from benchmark.audits.pool import HALF, Pool
+from benchmark.audits.pool import VERSION as POOL_VERSION
 from benchmark.audits.track import AuditTrack
 from benchmark.config import (
     AuditSpec,
@@ -136,7 +137,7 @@ def _unlearning(request: Request, profile: Profile, workbenches: Workbenches) ->
     method = plugin.configure(request.preset, request.parameters or {}, (len(rows.forget), len(rows.retain)))
     spec = method_spec(plugin, request.preset, request.parameters, method)
     pool = Pool(bench, request.shadows) if request.shadows else None
-    make = partial(AuditSpec, shadows=pool.shadows, pool_seed=pool.seed) if pool else UnlearningSpec
+    make = partial(AuditSpec, shadows=pool.shadows, pool_version=POOL_VERSION) if pool else UnlearningSpec
     specs = [
         make(
             data=bench.data, architecture=bench.architecture, recipe=bench.recipe, scenario=scenario.name, method=spec,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import api, handout, models, seeding, training
+from benchmark.audits import pool
 from benchmark.audits import relearn as relearning
 from benchmark.contracts import insertion
 from benchmark.data import augment, duplicates, groups, poison, scenarios, splits, trivialaugment, units
@@ -71,12 +72,13 @@ def present() -> dict[str, list[object]]:
     trained = (shared.trained, shared.surrogate)
     track = (backdoor_track.defense_handout, *trained, calls.made_by, handout)
     found["poisoning"] = [poison.VERSION, fingerprint(poison, poisoning, insertion, *track)]
+    found["audit pool"] = [pool.VERSION, fingerprint(pool)]
     found["training loop"] = [training.VERSION, fingerprint(*loop)]
     versions = {name: info.version for name, info in (METRICS | backdoor.METRICS).items()}
     code = (accuracy, membership, sampling, checks, unlearning, backdoor, trigger, scores)
     found["metrics"] = [versions, fingerprint(*code)]
     versions = {name: info.version for name, info in audit.METRICS.items()}
-    found["audit metrics"] = [versions, fingerprint(audit, lira, rmia)]
+    found["audit metrics"] = [versions, fingerprint(audit, lira, rmia, membership, checks)]
     versions = {name: info.version for name, info in nearness.METRICS.items()}
     found["nearness metrics"] = [versions, fingerprint(nearness, distances)]
     versions = {name: info.version for name, info in relearn.METRICS.items()}

@@ -2,7 +2,8 @@
 
 Halves come in complementary pairs: of the models 2k and 2k + 1 each image is in exactly one. Shadows and audit targets
 are numbered apart, so that a pool that grows keeps what it has, and no target is ever among the shadows. A shadow is
-stored as one number for each image, a target as an Original like any other.
+stored as one number for each image, a target as an Original like any other. RMIA's population are the reserved images:
+no model was trained on them, and no unlearning method is handed them, as the other validation images are.
 """
 
 from collections.abc import Mapping
@@ -23,9 +24,16 @@ from benchmark.store.tensors import write_tensors
 from benchmark.tracks.models import Workbench
 from benchmark.tracks.shared import SharedModel, trained
 from benchmark.tracks.stored import PREDICTIONS, hash_rows
+from metrics.membership import log_odds
 
 STATISTICS = "statistics.safetensors"
 LOG_ODDS, MEMBERS, POPULATION = "log_odds", "members", "population"
+VERSION = 1
+"""Of what is drawn and compared with; part of every audit's spec."""
+SEED = 0
+"""Of the halves."""
+FEWEST_POPULATION = 100
+"""Images below which a record says that RMIA's scores, shares of the population, are coarse (PROTOCOL 6.3)."""
 HALF = 0.5
 """Share of official train that a model of the pool has seen."""
 
@@ -39,7 +47,7 @@ class Statistics:
     members: NDArray[np.bool_]
     """(images, shadows): whether the shadow was trained on the image."""
     population: Rows
-    """Images that neither shadows nor targets were trained on, and that are never judged."""
+    """Images that no model was trained on, that no method was handed, and that are never judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +57,6 @@ class Pool:
     bench: Workbench
     shadows: int
     """How many; even, so that every image is in exactly half of them."""
-    seed: int = 0
-    """Of the halves."""
     _drawn: dict[tuple[str, int], Rows] = field(default_factory=dict)
     """First halves by purpose and pair: all that is drawn."""
 
@@ -67,7 +73,7 @@ class Pool:
         """
         train, pair = self.bench.dataset.train, (purpose, number // 2)
         if pair not in self._drawn:
-            rng = np.random.default_rng(derive_seed("pool", self.seed, *pair))
+            rng = np.random.default_rng(derive_seed("pool", SEED, *pair))
             unit, labels = self.bench.splits.unit[train], self.bench.dataset.labels.numpy()[train]
             self._drawn[pair] = draw_share(train, unit, labels, HALF, rng)
         return np.setdiff1d(train, self._drawn[pair]) if number % 2 else self._drawn[pair]
@@ -88,15 +94,14 @@ class Pool:
         Raises:
             Diverged: the training of a shadow did.
         """
-        shadows, count, splits = self.models(), len(self.bench.dataset.labels), self.bench.splits
-        population = np.union1d(splits.validation, splits.reserved)
+        shadows, count, population = self.models(), len(self.bench.dataset.labels), self.bench.splits.reserved
 
         def create(folder: Path) -> Mapping[str, Any]:
             members = torch.zeros(count, self.shadows, dtype=torch.bool)
             for number in range(self.shadows):
                 members[torch.from_numpy(self.half("shadow", number)), number] = True
-            log_odds = torch.stack([load_file(shadow.get() / PREDICTIONS)[LOG_ODDS] for shadow in shadows], dim=1)
-            stored = {LOG_ODDS: log_odds, MEMBERS: members, POPULATION: torch.from_numpy(population)}
+            values = torch.stack([load_file(shadow.get() / PREDICTIONS)[LOG_ODDS] for shadow in shadows], dim=1)
+            stored = {LOG_ODDS: values, MEMBERS: members, POPULATION: torch.from_numpy(population)}
             write_tensors(stored, folder / STATISTICS)
             return {}
 
@@ -108,8 +113,6 @@ class Pool:
         return replace(shadow, title=f"shadow {number}", summary=self._summary)
 
     def _summary(self, logits: Tensor) -> dict[str, Tensor]:
-        from metrics.membership import log_odds  # scikit-learn: seconds that a process without shadows need not spend
-
         return {LOG_ODDS: torch.from_numpy(log_odds(logits, self.bench.dataset.labels)).float()}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.audits.nearness import UNTRAINED, compared_models, untrained
-from benchmark.audits.pool import Pool, statistics_of
+from benchmark.audits.pool import FEWEST_POPULATION, Pool, statistics_of
 from benchmark.audits.relearn import relearn, relearnings
 from benchmark.config import AuditSpec
 from benchmark.data.scenarios import Scenario
@@ -38,16 +38,20 @@ class AuditTrack:
     method: Any
 
     def run(self, spec: AuditSpec) -> Iterator[Record]:
-        """Compute one run; yields the parts of its record as they become known."""
+        """Compute one run; yields the parts of its record as they become known.
+
+        Scores come last and all together: a record has those of both tracks or none.
+        """
         store, record = self.pool.bench.store, Record(spec=asdict(spec))
         statistics = self.pool.collect()
         for part in self._on_target(spec).run(spec):
             record |= part
-            yield part
+            if "metrics" not in part:
+                yield part
         fresh = untrained(self.pool.bench, spec.block)
         artifacts = record["artifacts"] | {"pool": statistics.folder.name, UNTRAINED: fresh.folder.name}
         artifacts |= relearn(self.pool.bench, record)
-        yield Record(artifacts=artifacts)
+        yield Record(artifacts=artifacts, notes=[*record["notes"], *self._notes()])
         scored = rescore(record | Record(artifacts=artifacts), store)
         if scored is None:
             raise MedsafeError(f"cache folder '{store.root}' lost models of a run that was using them: run it again")
@@ -56,6 +60,12 @@ class AuditTrack:
     def models(self, spec: AuditSpec) -> list[SharedModel]:
         """What this run shares with others."""
         return [*self._on_target(spec).models(spec), *self.pool.models()]
+
+    def _notes(self) -> Iterator[str]:
+        """What a reader of the scores must know."""
+        population = len(self.pool.bench.splits.reserved)
+        if population < FEWEST_POPULATION:
+            yield f"RMIA compares with {population} reserved images only: its scores are coarse"
 
     def _on_target(self, spec: AuditSpec) -> UnlearningTrack:
         return UnlearningTrack(self.pool.target(spec.block), self.scenario, self.method)
@@ -77,10 +87,8 @@ def audited_models(record: Record, store: ArtifactStore) -> Audited | None:
         return None
     model, original, retrains = found
     stored, statistics = predictions_of(model), statistics_of(pool)
-    splits, shadows = (
-        splits_of(stored),
-        Shadows(statistics.log_odds.astype(np.float64), statistics.members, statistics.population),
-    )
+    splits = splits_of(stored)
+    shadows = Shadows(statistics.log_odds.astype(np.float64), statistics.members, statistics.population)
 
     def of(artifact: Artifact) -> AuditedModel:
         return audited(predictions_of(artifact)["logits"], stored["labels"], shadows, splits)

@@ -31,7 +31,11 @@ def audit_columns() -> list[Column[Group]]:
             "below two Retrains, and where it is no larger than means of Retrains differ, or than 0.02",
             lambda g: mean(_removed(g)),
         ),
-        Column("lira_removed_low", "lower end of its linearised 95 % t-interval over targets", lambda g: interval(_removed(g))[0]),
+        Column(
+            "lira_removed_low",
+            "lower end of its linearised 95 % t-interval over targets",
+            lambda g: interval(_removed(g))[0],
+        ),
         Column("lira_removed_high", "upper end", lambda g: interval(_removed(g))[1]),
     )
     distances = (column for entry in DISTANCES for column in _distance(entry.info))

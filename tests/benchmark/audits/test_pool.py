@@ -36,9 +36,8 @@ def test_units_stay_whole(pool):
     assert abs(len(first) - len(second)) <= 40
 
 
-def test_halves_differ_between_pairs_purposes_and_seeds(pool):
-    other_seed = Pool(pool.bench, shadows=4, seed=1)
-    halves = [pool.half("shadow", 0), pool.half("shadow", 2), pool.half("target", 0), other_seed.half("shadow", 0)]
+def test_halves_differ_between_pairs_and_purposes(pool):
+    halves = [pool.half("shadow", 0), pool.half("shadow", 2), pool.half("target", 0)]
     for first, second in itertools.combinations(halves, 2):
         overlap = len(np.intersect1d(first, second)) / len(first)
         assert 0.35 < overlap < 0.65  # as of independent draws
@@ -88,7 +87,8 @@ def test_collected_statistics_say_who_was_trained_on_what(pool):
     assert not np.delete(statistics.members, train, axis=0).any()  # validation and test in none
     np.testing.assert_array_equal(np.flatnonzero(statistics.members[:, 2]), pool.half("shadow", 2))
     assert not statistics.members[statistics.population].any()
-    assert len(statistics.population) == 80 - len(pool.bench.splits.excluded)
+    np.testing.assert_array_equal(statistics.population, pool.bench.splits.reserved)
+    assert not np.isin(statistics.population, pool.bench.validation_rows(None)).any()  # what methods are handed
     np.testing.assert_array_equal(statistics.log_odds[:, 3], predictions_of(pool.models()[3].get())["log_odds"])
 
 

@@ -39,6 +39,7 @@ def test_a_record_has_the_scores_of_all_kinds_for_method_original_and_retrains(a
     for scores in (record["metrics"], record["references"]["original"], *record["references"]["retrain"]):
         assert set(scores) == wanted
     assert 0 <= record["metrics"]["lira_auc"] <= 1
+    assert record["notes"] == ["RMIA compares with 40 reserved images only: its scores are coarse"]
     assert set(record["unresolved"]) >= {name for name in audit.METRICS if name.endswith("_tpr_1")}  # 200 non-members
 
 
@@ -71,13 +72,25 @@ def test_the_method_original_is_scored_as_the_original_is(audit_run):
     assert record["metrics"] == record["references"]["original"]
 
 
+def test_an_error_in_the_audits_scores_leaves_none_of_the_ordinary_ones(audit_run, monkeypatch):
+    def broken(model):
+        raise ValueError("broken")
+
+    monkeypatch.setattr("benchmark.audits.track.score_audit", broken)
+    record = audit_run()
+    assert (record["status"], record["reason"]) == ("error", "ValueError: broken")
+    assert not record.get("metrics")
+    assert not record.get("references")
+    assert "model" in record["artifacts"]
+
+
 def test_an_audit_is_no_ordinary_run_and_ordinary_runs_keep_their_names(bench):
     (plain,), (audited,) = bench(), bench(shadows=4)
     assert "shadows" not in json.dumps(plain["spec"])
     assert plain["id"] == identity(plain["spec"])[:16] != audited["id"]
     assert obstacle(audited["spec"]) == "a run of the track 'audit'"
     assert plain["artifacts"]["original"] != audited["artifacts"]["original"]
-    assert set(audited["spec"]) - set(plain["spec"]) == {"shadows", "pool_seed"}
+    assert set(audited["spec"]) - set(plain["spec"]) == {"shadows", "pool_version"}
 
 
 def test_an_audit_is_rescored_from_what_is_stored(audit_run, tmp_path, cache):

@@ -30,7 +30,7 @@ def runs(bench, tmp_path):
 def test_a_method_is_judged_from_all_of_its_runs(runs, cache):
     (row,) = u_lira_table(runs, ArtifactStore(cache)).to_dict("records")
     assert (row["method"], row["parts"], row["targets"], row["runs"]) == ("finetune", 2, 6, 12)
-    # An image is forgotten once for each of the three targets that had it, and unseen twice for each of the other three.
+    # An image is forgotten once for each of three targets that had it, and unseen twice for each of the others.
     assert row["pairs"] == 400 * (3 + 3 * PARTS)
     assert "1.00% FPR needs" in row["unresolved"]  # 200 unseen images
 
@@ -81,8 +81,8 @@ class Predictions:
             "labels": np.zeros(len(values), int), "logits": np.stack([values, np.zeros(len(values))], axis=1),
             "rows.forget": np.array_split(self.unseen[target ^ 1], PARTS)[part],
             "rows.non_members": self.unseen[target],
-            **{f"rows.{name}": np.arange(0) for name in ("retain", "test", "test_deduplicated", "test_forgotten_class")},
-            "forgotten_class": np.arange(0),
+            "rows.retain": np.arange(0), "rows.test": np.arange(0), "rows.test_deduplicated": np.arange(0),
+            "rows.test_forgotten_class": np.arange(0), "forgotten_class": np.arange(0),
         }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ METRICS = audit.METRICS | nearness.METRICS | relearn.METRICS
 def make_audit(method, block, aucs, **changes):
     """An audit's record with LiRA's AUC on the method's model, the Original and each Retrain."""
     own, before, retrains = aucs
-    record = make_record(method, block, retrains=len(retrains), track="audit", shadows=16, pool_seed=0, **changes)
+    record = make_record(method, block, retrains=len(retrains), track="audit", shadows=16, **changes)
     record["declarations"] |= {name: dict(record["declarations"]["ua"], title=name) for name in METRICS}
     references = record["references"]
     record["metrics"] |= dict.fromkeys(METRICS, own)
@@ -57,7 +57,8 @@ def test_the_interval_of_removed_is_about_the_jackknifes():
     before, own = rng.normal(0.8, 0.02, 40), rng.normal(0.65, 0.02, 40)
     records = [make_audit("salun", block, (own[block], before[block], [0.5, 0.51])) for block in range(40)]
     row = audits(records).iloc[0]
-    left_out = [1 - np.delete(own - 0.505, block).mean() / np.delete(before - 0.505, block).mean() for block in range(40)]
+    means = [np.mean(np.delete([own, before], block, axis=1), axis=1) - 0.505 for block in range(40)]
+    left_out = [1 - left / removable for left, removable in means]
     low, high = t_interval(40 * row["lira_removed"] - 39 * np.array(left_out))
     assert row["lira_removed_high"] - row["lira_removed_low"] == pytest.approx(high - low, rel=0.02)
 
