@@ -61,6 +61,7 @@ def klom(
 ) -> None:
     """Compare unlearned with retrained models by KLoM and epsilon, from runs on fixed:SHARE (suites/klom.toml)."""
     from benchmark.audits.klom import klom_table
+    from benchmark.leaderboard.spreadsheet import csv_of
     from benchmark.store.artifacts import ArtifactStore, default_cache
     from benchmark.store.files import write_atomically
     from benchmark.store.records import RecordStore
@@ -71,7 +72,7 @@ def klom(
             f"'{results}' has no runs on a fixed forget set: `medsafe sweep suites/klom.toml` makes them"
         )
     path = output or results / "audits" / "klom.csv"
-    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
+    write_atomically(path, csv_of(table))
     for row in table.to_dict("records"):
         say(f"{row['method']} ({row['preset']}), {row['part']}: {_distance(row)}")
     say(f"wrote {path}")
@@ -97,6 +98,7 @@ def variance(
 ) -> None:
     """Measure how much of each score's variance comes from the forget set, the Original and the method's seed."""
     from benchmark.audits.variance import LEVELS, Design, variance_table
+    from benchmark.leaderboard.spreadsheet import csv_of
     from benchmark.plan import Request
     from benchmark.store.artifacts import ArtifactStore, default_cache
     from benchmark.store.files import write_atomically
@@ -106,7 +108,7 @@ def variance(
     request = Request(method, profile, dataset, data_root, arch, recipe, scenario, preset=preset, device=device)
     table = variance_table(request, design, ArtifactStore(default_cache()), progress)
     path = output or results / "audits" / f"variance_{method}.csv"
-    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
+    write_atomically(path, csv_of(table))
     for row in table[table["mean"].notna()].to_dict("records"):
         shares = ", ".join(f"{level.replace('_', ' ')} {row[f'{level}_share']:.0%}" for level in LEVELS)
         say(f"{row['metric']}: {row['mean']:.4f} +- {row['standard_error']:.4f}; of the variance: {shares}")
