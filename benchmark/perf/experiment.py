@@ -29,7 +29,9 @@ RECORDS = 10_000
 
 
 @contextmanager
-def experiment(blocks: int, retrains: int, every: int, *, required: float | None, once: bool = False) -> Iterator[Comparison]:
+def experiment(
+    blocks: int, retrains: int, every: int, *, required: float | None, once: bool = False
+) -> Iterator[Comparison]:
     """`medsafe run --method salun` with an empty cache, against the same written the plain way."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
