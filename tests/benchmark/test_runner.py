@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,19 @@ def test_the_original_row_has_the_originals_scores_and_costs_nothing(bench):
     (record,) = bench("original")
     assert record["metrics"] == record["references"]["original"]
     assert record["cost"]["flops"] == 0
+
+
+def test_a_record_says_where_its_time_went(bench):
+    start = time.perf_counter()
+    (first,), whole = bench("finetune"), time.perf_counter() - start
+    (second,) = bench("random_label")
+    for seconds in (first["seconds"], second["seconds"]):
+        assert all(seconds[name] > 0 for name in ("method", "prediction", "metrics", "suite"))
+        parts = sum(value for name, value in seconds.items() if name != "total")
+        assert seconds["total"] == pytest.approx(parts, abs=0.01)
+    assert first["seconds"]["training"] > first["cost"]["original"]["seconds"] / 2
+    assert first["seconds"]["total"] <= whole
+    assert second["seconds"]["training"] == 0, "all that it shares was trained for the first"
 
 
 def test_retrain_is_one_more_draw_beside_the_references(bench):
