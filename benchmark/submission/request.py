@@ -30,8 +30,12 @@ def request_of(spec: Mapping[str, Any], blocks: Sequence[int], base: Request, fi
         "preset": spec["method"]["preset"], "allow": tuple(data["allowed_augmentations"]),
         "non_member_share": data["non_member_share"], "device": _device(recipe["precision"], base.device),
     }  # fmt: skip
-    if spec["track"] == "unlearning":
-        return replace(base, **common, scenario=spec["scenario"], retrains=spec["retrains"])
+    if spec["track"] == "audit":
+        del common["non_member_share"]  # a target's non-members are its other half
+    if "scenario" in spec:
+        return replace(
+            base, **common, scenario=spec["scenario"], retrains=spec["retrains"], shadows=spec.get("shadows")
+        )
     attack, usual = spec["attack"], get_profile(base.profile).pool
     pool = None if spec["pool"] == usual else spec["pool"]  # a defence without clean images takes no other word
     return replace(base, **common, attack=attack["name"], attack_preset=attack["preset"], pool=pool)
