@@ -27,7 +27,8 @@ class Meeting:
     def renew(self) -> None:
         """Make the marks again: where no lock says whose they are, somebody else's cleaning takes them."""
         for mark in self.marks:
-            mark.touch()
+            with contextlib.suppress(OSError):  # whoever joins says what is wrong
+                mark.touch()
 
     def join(self) -> None:
         """Make this process one of the sweep's.
