@@ -9,6 +9,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType, NoneType
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -123,3 +124,11 @@ def _parts(thing: object) -> Iterator[tuple[str, object]]:
     else:  # slots, sets, generators, iterators, caches: whatever the garbage collector can see
         held = (part for part in gc.get_referents(thing) if part is not attributes)
         yield from (("->", part) for part in held if not attributes or not isinstance(part, LEAVES))
+
+
+def words_of(process: psutil.Process) -> str:
+    """A process's command line; nothing where it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

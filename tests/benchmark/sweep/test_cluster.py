@@ -20,6 +20,7 @@ from benchmark.sweep.devices import Share
 from benchmark.sweep.drive import drive
 from benchmark.sweep.executors import LocalExecutor
 from benchmark.sweep.work import Place
+from tests.helpers import words_of
 
 STORE = 80 * 2**20
 """Bytes for objects; Ray takes no fewer."""
@@ -154,7 +155,7 @@ def test_a_killed_worker_is_replaced_and_without_any_node_there_is_an_end(head, 
     with RayExecutor(place, CPU, head.address) as executor:
         job = next(iter(jobs.values()))
         executor.submit(job)
-        (worker,) = [each for each in psutil.Process().children(recursive=True) if "_Seat" in str(each.cmdline())]
+        (worker,) = [each for each in psutil.Process().children(recursive=True) if "_Seat" in words_of(each)]
         os.kill(worker.pid, signal.SIGKILL)
         ((died, result),) = executor.wait()
         assert (died.id, result, executor.free) == (job.id, None, 0)

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.helpers import words_of
+
 KILLS = 8
 WORKERS = 2
 DRIVERS = 8
@@ -49,7 +51,7 @@ def records(folder):
 
 def strike(driver, moments):
     """Kill the driver, one of its workers, or all."""
-    workers = [child.pid for child in psutil.Process(driver.pid).children() if "spawn_main" in str(child.cmdline())]
+    workers = [child.pid for child in psutil.Process(driver.pid).children() if "spawn_main" in words_of(child)]
     whom = moments.choice(["driver", "worker", "all"])
     if whom == "all":
         os.killpg(driver.pid, signal.SIGKILL)
