@@ -186,6 +186,8 @@ def test_no_more_workers_than_asked_for(head, node, place):
     with RayExecutor(place, replace(CPU, most=2), head.address) as executor:
         while executor.free < 2:
             executor.wait()
+        workers = [each for each in psutil.Process().children(recursive=True) if "_Seat" in words_of(each)]
+        assert (executor.free, len(workers)) == (2, 2), "there is room for three"
 
 
 @pytest.mark.slow
