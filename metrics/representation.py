@@ -3,7 +3,12 @@
 Features have shape (n, d), float: the input of the last layer, for n images in the same order. Source of the concern:
 representation-level audits of unlearning (arXiv 2503.06991). All functions raise ValueError on NaN, infinities and
 mismatched shapes.
+
+The scores of a model are at the end: CKA with the Retrains of its block, of a Retrain with the other ones, and probes.
 """
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,8 +16,9 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metrics.checks import Floats, finite, indices
-from metrics.declaration import Unresolved, metric
+from metrics.checks import Floats, Integers, finite, indices
+from metrics.declaration import MetricInfo, Unresolved, metric
+from metrics.scores import Entry, Scores, score_all
 
 
 @metric("linear_cka", title="Linear CKA", direction="retrain", range=(0, 1), version=1)
@@ -114,3 +120,66 @@ def _centred(first: ArrayLike, second: ArrayLike, fewest: int) -> tuple[Floats, 
 
 def _squared_norm(matrix: Floats) -> float:
     return float(np.vdot(matrix, matrix))
+
+
+@dataclass(frozen=True, eq=False)
+class RepresentedModel:
+    """A model by its features on images of each of `SPLITS`, and the Retrains that it is compared with."""
+
+    features: Mapping[str, Floats]
+    labels: Mapping[str, Integers]
+    retrains: Sequence[Mapping[str, Floats]]
+    """Their features of the same images; of a Retrain the others', which may be none."""
+
+    def similarity(self, split: str) -> float:
+        """Mean CKA with the Retrains on one split."""
+        if not self.retrains:
+            raise Unresolved("a single Retrain has no other one to compare with")
+        own = self.features[split]
+        return float(np.mean([debiased_linear_cka(own, retrained[split]) for retrained in self.retrains]))
+
+    def probe(self, split: str) -> float:
+        """Accuracy on one split of a probe that is fitted on images which no model of the block was trained on."""
+        parts = ("non_members", split)
+        features, labels = (np.concatenate([of[part] for part in parts]) for of in (self.features, self.labels))
+        fitted, scored = np.split(np.arange(len(labels)), [len(self.labels["non_members"])])
+        return linear_probe_accuracy(features, labels, fitted, scored)
+
+
+SPLITS = ("forget", "test", "non_members")
+"""Those whose features the scores need."""
+WORDS = {"forget": "forget set", "test": "test images"}
+
+
+def _similarity(split: str) -> Entry[RepresentedModel]:
+    return Entry(
+        f"cka_{split}",
+        f"CKA with Retrain, {WORDS[split]}",
+        f"Debiased linear CKA of the model's features with Retrain's: {WORDS[split]}, mean over Retrains.",
+        debiased_linear_cka,
+        lambda model: model.similarity(split),
+        range=debiased_linear_cka.info.range,
+        direction="higher",
+    )
+
+
+def _probe(split: str) -> Entry[RepresentedModel]:
+    return Entry(
+        f"probe_{split}",
+        f"Linear probe, {WORDS[split]}",
+        f"Accuracy on the {WORDS[split]} of a linear probe of the features, fitted on images that no model saw.",
+        linear_probe_accuracy,
+        lambda model: model.probe(split),
+    )
+
+
+SIMILARITIES = tuple(_similarity(split) for split in WORDS)
+PROBES = tuple(_probe(split) for split in WORDS)
+SCORES = (*SIMILARITIES, *PROBES)
+METRICS: dict[str, MetricInfo] = {entry.name: entry.info for entry in SCORES}
+"""The declarations of all scores, in display order."""
+
+
+def score_representation(model: RepresentedModel) -> Scores:
+    """Every name of `METRICS` with its value, or with None and the reason."""
+    return score_all(SCORES, model)

@@ -13,6 +13,7 @@ import pytest
 from benchmark import api, handout, models, seeding, training
 from benchmark.audits import pool
 from benchmark.audits import relearn as relearning
+from benchmark.audits import representation as features
 from benchmark.contracts import insertion
 from benchmark.data import augment, duplicates, groups, poison, scenarios, splits, trivialaugment, units
 from benchmark.registry import BUILT_IN, find, names
@@ -28,6 +29,7 @@ from metrics import (
     membership,
     nearness,
     relearn,
+    representation,
     rmia,
     sampling,
     scores,
@@ -83,6 +85,9 @@ def present() -> dict[str, list[object]]:
     found["nearness metrics"] = [versions, fingerprint(nearness, distances)]
     versions = {name: info.version for name, info in relearn.METRICS.items()}
     found["relearn metrics"] = [versions, fingerprint(relearn)]
+    versions = {name: info.version for name, info in representation.METRICS.items()}
+    found["representation metrics"] = [versions, fingerprint(representation)]
+    found["features"] = [features.VERSION, fingerprint(features)]
     found["relearning"] = [relearning.VERSION, fingerprint(relearning)]
     return found
 

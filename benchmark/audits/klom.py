@@ -97,8 +97,7 @@ def _block(record: Record, store: ArtifactStore) -> tuple[ScoredSplits, Floats] 
     found = models_of(record, store) if comparable else None
     if found is None:
         return None
-    model, _, (first, second, *_) = found
-    stored = predictions_of(model)
+    stored, (first, second, *_) = predictions_of(found.model), found.retrains
     logits = (stored["logits"], *(predictions_of(artifact)["logits"] for artifact in (first, second)))
     return splits_of(stored), np.stack([log_odds(each, stored["labels"]) for each in logits])
 

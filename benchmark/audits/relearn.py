@@ -18,7 +18,7 @@ from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.models import Workbench
 from benchmark.tracks.stored import hash_rows, predictions_of
-from benchmark.tracks.unlearning import models_of, splits_of
+from benchmark.tracks.unlearning import artifacts_of, model_names, models_of, splits_of
 from benchmark.training import make_loss, make_optimizer, predict
 from metrics.relearn import LIMIT, Relearning
 
@@ -35,29 +35,23 @@ def relearn(bench: Workbench, record: Record) -> dict[str, str]:
     found, block = models_of(record, bench.store), record["spec"]["block"]
     if found is None:
         return {}
-    model, original, retrains = found
-    stored = predictions_of(model)
+    stored = predictions_of(found.model)
     forget, labels = splits_of(stored).forget, stored["labels"]
 
     def right(artifact: Artifact) -> int:
         return int((predictions_of(artifact)["logits"][forget].argmax(axis=1) == labels[forget]).sum())
 
-    goal = right(original)
+    goal = right(found.original)
     return {
         f"{PREFIX}{name}": _relearned(bench, artifact, forget, block, right(artifact), goal).folder.name
-        for name, artifact in zip(_names(record), (model, original, *retrains), strict=True)
+        for name, artifact in zip(model_names(record), found.judged, strict=True)
     }
 
 
 def relearnings(record: Record, store: ArtifactStore) -> list[Relearning] | None:
     """How the method's model, the Original and each Retrain learned again; None where that is not in the cache."""
-    names = [record["artifacts"].get(f"{PREFIX}{name}", "none") for name in _names(record)]
-    found = store.find_all(names)
+    found = artifacts_of(record, store, [f"{PREFIX}{name}" for name in model_names(record)])
     return None if found is None else [Relearning(**artifact.metadata) for artifact in found]
-
-
-def _names(record: Record) -> list[str]:
-    return ["model", "original", *(f"retrain {index}" for index in range(record["spec"]["retrains"]))]
 
 
 def _relearned(bench: Workbench, model: Artifact, forget: np.ndarray, block: int, right: int, goal: int) -> Artifact:

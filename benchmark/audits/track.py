@@ -4,29 +4,28 @@ The unlearning track on other splits: the train pool is the target's IN half, th
 block's number is the target's.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmark.audits.nearness import UNTRAINED, compared_models, untrained
 from benchmark.audits.pool import FEWEST_POPULATION, Pool, statistics_of
 from benchmark.audits.relearn import relearn, relearnings
+from benchmark.audits.representation import represent, represented
 from benchmark.config import AuditSpec
 from benchmark.data.scenarios import Scenario
 from benchmark.errors import MedsafeError
 from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks import unlearning
-from benchmark.tracks.scoring import declarations
+from benchmark.tracks.scoring import declarations, joined
 from benchmark.tracks.shared import SharedModel
 from benchmark.tracks.stored import predictions_of
 from benchmark.tracks.unlearning import UnlearningTrack, models_of, splits_of
 from metrics.audit import AuditedModel, Shadows, audited, score_audit
-from metrics.nearness import score_nearness
 from metrics.relearn import score_relearning
-from metrics.scores import Scores
+from metrics.representation import score_representation
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +47,8 @@ class AuditTrack:
             record |= part
             if "metrics" not in part:
                 yield part
-        fresh = untrained(self.pool.bench, spec.block)
-        artifacts = record["artifacts"] | {"pool": statistics.folder.name, UNTRAINED: fresh.folder.name}
-        artifacts |= relearn(self.pool.bench, record)
+        bench, artifacts = self.pool.bench, record["artifacts"] | {"pool": statistics.folder.name}
+        artifacts |= relearn(bench, record) | represent(bench, record)
         yield Record(artifacts=artifacts, notes=[*record["notes"], *self._notes()])
         scored = rescore(record | Record(artifacts=artifacts), store)
         if scored is None:
@@ -85,42 +83,25 @@ def audited_models(record: Record, store: ArtifactStore) -> Audited | None:
     found, pool = models_of(record, store), store.find(record["artifacts"]["pool"])
     if found is None or pool is None:
         return None
-    model, original, retrains = found
-    stored, statistics = predictions_of(model), statistics_of(pool)
+    stored, statistics = predictions_of(found.model), statistics_of(pool)
     splits = splits_of(stored)
     shadows = Shadows(statistics.log_odds.astype(np.float64), statistics.members, statistics.population)
 
     def of(artifact: Artifact) -> AuditedModel:
         return audited(predictions_of(artifact)["logits"], stored["labels"], shadows, splits)
 
-    return Audited(of(model), of(original), [of(artifact) for artifact in retrains])
+    model, original, *retrains = map(of, found.judged)
+    return Audited(model, original, retrains)
 
 
 def rescore(record: Record, store: ArtifactStore) -> Record | None:
     """The scored part of a record anew; None where its models are not in the cache."""
     plain, judged = unlearning.rescore(record, store), audited_models(record, store)
-    compared, courses = compared_models(record, store), relearnings(record, store)
-    if plain is None or judged is None or compared is None or courses is None:
+    courses, features = relearnings(record, store), represented(record, store)
+    if plain is None or judged is None or courses is None or features is None:
         return None
     with store.clock.span("metrics"):
         exposure = [score_audit(model) for model in (judged.model, judged.original, *judged.retrains)]
-        nearness = [score_nearness(model) for model in compared]
-    for further in (exposure, nearness, map(score_relearning, courses)):
-        plain = _joined(plain, further)
+        for further in (exposure, map(score_relearning, courses), map(score_representation, features)):
+            plain = joined(plain, further)
     return plain | Record(declarations=declarations("audit"))
-
-
-def _joined(scored: Record, further: Iterable[Scores]) -> Record:
-    """A record's scored part with further scores of its model, Original and Retrains."""
-    own, before, *retrains = further
-    references = scored["references"]
-    return scored | Record(
-        metrics=scored["metrics"] | own.values,
-        unresolved=scored["unresolved"] | own.unresolved,
-        references={
-            "original": references["original"] | before.values,
-            "retrain": [
-                scores | retrain.values for scores, retrain in zip(references["retrain"], retrains, strict=True)
-            ],
-        },
-    )

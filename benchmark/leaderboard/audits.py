@@ -7,17 +7,18 @@ import pandas as pd
 
 from benchmark.leaderboard.blocks import Floats
 from benchmark.leaderboard.cells import Cell, Column, interval, mean
-from benchmark.leaderboard.columns import columns, null
+from benchmark.leaderboard.columns import columns, nearness, null
 from benchmark.leaderboard.groups import Group, families, group_records
 from benchmark.store.records import Record
 from metrics.audit import METRICS
-from metrics.declaration import MetricInfo, Unresolved
+from metrics.declaration import Unresolved
 from metrics.exposure import removed
-from metrics.nearness import DISTANCES, ZRF
+from metrics.nearness import ZRF
 from metrics.relearn import LIMIT, relearn_steps
+from metrics.representation import PROBES, SIMILARITIES
 
 FILE = "audits.csv"
-HEADLINE = ("lira_auc", "lira_tpr_1", "rmia_auc", "lira_retain_auc", ZRF.name)
+HEADLINE = ("lira_auc", "lira_tpr_1", "rmia_auc", "lira_retain_auc", ZRF.name, "probe_forget")
 """Scores with intervals, gaps and verdicts."""
 
 
@@ -38,22 +39,9 @@ def audit_columns() -> list[Column[Group]]:
         ),
         Column("lira_removed_high", "upper end", lambda g: interval(_removed(g))[1]),
     )
-    distances = (column for entry in DISTANCES for column in _distance(entry.info))
-    return columns(METRICS | {ZRF.name: ZRF.info}, HEADLINE, (*own, *distances, *_relearning()))
-
-
-def _distance(info: MetricInfo) -> Iterator[Column[Group]]:
-    """Of a distance to Retrain, which has no gap: it is one."""
-    name, title = info.name, info.title
-    yield Column(name, f"{info.description.removesuffix('.')}; in {info.unit}", lambda g: mean(g.values(name)))
-    yield Column(
-        f"{name}_low",
-        f"lower end of the 95 % t-interval of {title} over targets",
-        lambda g: interval(g.values(name))[0],
-    )
-    yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
-    yield Column(f"{name}_null", "the same between Retrains: what chance alone gives", lambda g: mean(g.retrains(name)))
-    yield Column(f"original_{name}", f"{title} of the Originals", lambda g: mean(g.originals(name)))
+    similarities = (column for entry in SIMILARITIES for column in nearness(entry.info))
+    probes = {entry.name: entry.info for entry in PROBES}
+    return columns(METRICS | {ZRF.name: ZRF.info} | probes, HEADLINE, (*own, *_relearning(), *similarities))
 
 
 def _relearning() -> Iterator[Column[Group]]:
@@ -91,14 +79,19 @@ def _relearn_ratio(group: Group) -> float | None:
 def audits(records: Iterable[Record]) -> pd.DataFrame:
     """One row per data set x architecture x recipe x scenario x shadows x method x preset; rates are fractions.
 
-    Rows of one setting stand together, those nearest to Retrain in LiRA's AUC first.
+    Without runs on `part:k/n`, which are the material of U-LiRA. Rows of one setting stand together, those nearest to
+    Retrain in LiRA's AUC first.
     """
-    wanted = audit_columns()
+    wanted, whole = audit_columns(), (each for each in records if not _is_part(each))
     rows = [
         sorted(({column.name: column.produce(group) for column in wanted} for group in family), key=_order)
-        for family in families(group_records(records, "audit"))
+        for family in families(group_records(whole, "audit"))
     ]
     return pd.DataFrame([row for family in rows for row in family], columns=[column.name for column in wanted])
+
+
+def _is_part(record: Record) -> bool:
+    return str(record["spec"].get("scenario")).startswith("part:")
 
 
 def _order(row: dict[str, Cell]) -> tuple[float, str]:

@@ -23,11 +23,12 @@ from benchmark.submission.verification import VERIFIED, count_verified
 from metrics.declaration import MetricInfo, Unresolved
 from metrics.gaps import gap_of_means, method_gap, null_gap, null_tow, signed_differences
 from metrics.intervals import verdict
+from metrics.nearness import DISTANCES, ZRF
 from metrics.unlearning import METRICS
 
 
 def columns(
-    metrics: Mapping[str, MetricInfo] = METRICS,
+    metrics: Mapping[str, MetricInfo] = METRICS | {ZRF.name: ZRF.info},
     headline: Sequence[str] = HEADLINE,
     more: Sequence[Column[Group]] = (),
 ) -> list[Column[Group]]:
@@ -38,11 +39,12 @@ def columns(
         headline: those of them with intervals, gaps and verdicts.
         more: columns that stand before those of the metrics.
     """
+    distances = [column for entry in DISTANCES for column in nearness(entry.info)]
     detailed = [column for name in headline for column in _detailed(metrics[name])]
     brief = [
         column for name, info in metrics.items() if name not in (*headline, "sensitivity") for column in _brief(info)
     ]
-    return [*_identity(), *_aggregates(), *more, *detailed, *brief, *_cost(), *_closing()]
+    return [*_identity(), *_aggregates(), *more, *detailed, *distances, *brief, *_cost(), *_closing()]
 
 
 def _identity() -> Iterator[Column[Group]]:
@@ -132,6 +134,20 @@ def _detailed(info: MetricInfo) -> Iterator[Column[Group]]:
     yield Column(f"{name}_difference_low", "lower end of its 95 % t-interval", lambda g: interval(_signed(g, name))[0])
     yield Column(f"{name}_difference_high", "upper end", lambda g: interval(_signed(g, name))[1])
     yield Column(f"{name}_verdict", "matches, differs or undetermined (PROTOCOL 3.3)", lambda g: _verdict(g, name))
+
+
+def nearness(info: MetricInfo) -> Iterator[Column[Group]]:
+    """Of a distance or a similarity to Retrain, which has no gap: it is one."""
+    name, title = info.name, info.title
+    yield Column(name, info.description, lambda g: mean(g.values(name)))
+    yield Column(
+        f"{name}_low",
+        f"lower end of the 95 % t-interval of {title} over blocks",
+        lambda g: interval(g.values(name))[0],
+    )
+    yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
+    yield Column(f"{name}_null", "the same between Retrains: what chance alone gives", lambda g: mean(g.retrains(name)))
+    yield Column(f"original_{name}", f"{title} of the Originals", lambda g: mean(g.originals(name)))
 
 
 def _brief(info: MetricInfo) -> Iterator[Column[Group]]:

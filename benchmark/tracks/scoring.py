@@ -1,6 +1,7 @@
 """What the tracks' scores have in common: which metrics a record carries, and whether they are today's."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -8,14 +9,17 @@ import metrics.audit
 import metrics.backdoor
 import metrics.nearness
 import metrics.relearn
+import metrics.representation
 import metrics.unlearning
 from benchmark.store.records import Record
 from metrics.declaration import MetricInfo
+from metrics.scores import Scores
 
+UNLEARNING = metrics.unlearning.METRICS | metrics.nearness.METRICS
 METRICS = {
-    "unlearning": metrics.unlearning.METRICS,
+    "unlearning": UNLEARNING,
     "backdoor": metrics.backdoor.METRICS,
-    "audit": (metrics.unlearning.METRICS | metrics.audit.METRICS | metrics.nearness.METRICS | metrics.relearn.METRICS),
+    "audit": UNLEARNING | metrics.audit.METRICS | metrics.relearn.METRICS | metrics.representation.METRICS,
 }
 """The declarations of each track's scores."""
 
@@ -23,6 +27,22 @@ METRICS = {
 def declarations(track: str) -> dict[str, dict[str, Any]]:
     """What a record says of each metric, so that a leaderboard needs nothing else; the description is in the code."""
     return {name: _declared(info) for name, info in METRICS[track].items()}
+
+
+def joined(scored: Record, further: Iterable[Scores]) -> Record:
+    """A record's scored part with further scores of its model, Original and Retrains."""
+    own, before, *retrains = further
+    references = scored["references"]
+    return scored | Record(
+        metrics=scored["metrics"] | own.values,
+        unresolved=scored["unresolved"] | own.unresolved,
+        references={
+            "original": references["original"] | before.values,
+            "retrain": [
+                scores | retrain.values for scores, retrain in zip(references["retrain"], retrains, strict=True)
+            ],
+        },
+    )
 
 
 def _declared(info: MetricInfo) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The unlearning track: Original -> method -> scores, beside K models retrained without the forget set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.tracks.calls import kept_apart, made_by
 from benchmark.tracks.models import Workbench
-from benchmark.tracks.scoring import declarations
+from benchmark.tracks.nearness import UNTRAINED, compared, untrained
+from benchmark.tracks.scoring import declarations, joined
 from benchmark.tracks.shared import SharedModel, original, retrained
 from benchmark.tracks.stored import Made, hash_rows, predictions_of
 from metrics.declaration import Unresolved
+from metrics.nearness import score_nearness
 from metrics.roc import Roc, membership_roc
 from metrics.unlearning import METRICS, ScoredModel, ScoredSplits, Scores, score_unlearning
 
@@ -41,11 +43,12 @@ class UnlearningTrack:
         block = prepare(self.bench, self.scenario, spec.block, spec.retrains)
         yield Record(notes=[*self._notes(spec), *block.rows.notes])
         model = unlearn(self.bench, spec.method, self.method, block)
-        references = {"original": block.original} | {
+        fresh = untrained(self.bench, spec.block)
+        references = {"original": block.original, UNTRAINED: fresh} | {
             f"retrain {index}": artifact for index, artifact in enumerate(block.retrains)
         }
         yield self.bench.stored(model, references, base=block.original, ideal=block.retrains)
-        yield score(self.bench.store, spec.block, model, block.original, block.retrains)
+        yield score(self.bench.store, spec.block, Models(model, block.original, block.retrains, fresh))
 
     def models(self, spec: UnlearningSpec) -> list[SharedModel]:
         """What this run shares with others."""
@@ -114,17 +117,35 @@ def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Ar
     return bench.keep(key, make, _beside(bench, block))
 
 
-def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact, retrains: list[Artifact]) -> Record:
+class Models(NamedTuple):
+    """What a record's scores are computed from, all of one block."""
+
+    model: Artifact
+    """The method's, with labels and rows beside its predictions."""
+    original: Artifact
+    retrains: list[Artifact]
+    untrained: Artifact
+
+    @property
+    def judged(self) -> list[Artifact]:
+        """Those that get scores, in the order of `model_names`."""
+        return [self.model, self.original, *self.retrains]
+
+
+def model_names(record: Record) -> list[str]:
+    """What the models with scores are called among a record's artifacts."""
+    return ["model", "original", *(f"retrain {index}" for index in range(record["spec"]["retrains"]))]
+
+
+def score(store: ArtifactStore, block: int, models: Models) -> Record:
     """The scored part of a record, from stored predictions alone.
 
     Args:
-        store: keeps the scores too, so that the references of a block are scored once for all methods.
+        store: keeps the scores of single models too, so that the references of a block are scored once for all methods.
         block: its number; names the seed of the membership attack's draws, the same for every model.
-        model: the method's, with labels and rows beside its predictions.
-        original: of the same block.
-        retrains: of the same block.
+        models: of the block.
     """
-    stored = predictions_of(model)
+    stored = predictions_of(models.model)
     splits = splits_of(stored)
     seed = derive_seed(block, "membership")
     context = {
@@ -140,32 +161,31 @@ def score(store: ArtifactStore, block: int, model: Artifact, original: Artifact,
 
         return Scores(**store.get_or_create(context | {"model": artifact.folder.name}, create).metadata)
 
-    own = scores(model)
+    own, before, *retrains = (scores(artifact) for artifact in models.judged)
     with store.clock.span("metrics"):
-        curves = _curves(model, original, retrains)
-    return Record(
-        metrics=own.values,
-        unresolved=own.unresolved,
-        references={
-            "original": scores(original).values,
-            "retrain": [scores(artifact).values for artifact in retrains],
-        },
-        curves=curves,
-        declarations=declarations("unlearning"),
-        sizes={name: len(rows) for name, rows in _row_sets(splits).items()},
-    )
+        beside = compared([models.model, models.original], models.retrains, models.untrained, splits)
+        nearness, curves = map(score_nearness, beside), _curves(models)
+        alone = Record(
+            metrics=own.values,
+            unresolved=own.unresolved,
+            references={"original": before.values, "retrain": [each.values for each in retrains]},
+            curves=curves,
+            declarations=declarations("unlearning"),
+            sizes={name: len(rows) for name, rows in _row_sets(splits).items()},
+        )
+        return joined(alone, nearness)
 
 
 def rescore(record: Record, store: ArtifactStore) -> Record | None:
     """The scored part of a record anew; None where its models are not in the cache."""
     found = models_of(record, store)
-    return found and score(store, record["spec"]["block"], *found)
+    return found and score(store, record["spec"]["block"], found)
 
 
 def redraw(record: Record, store: ArtifactStore) -> Record | None:
     """The curves of a record that was written without; None where its models are not in the cache."""
     found = models_of(record, store)
-    return found and Record(curves=_curves(*found))
+    return found and Record(curves=_curves(found))
 
 
 def lacks_curves(record: Record) -> bool:
@@ -173,17 +193,21 @@ def lacks_curves(record: Record) -> bool:
     return record["spec"]["track"] == "unlearning" and "references" in record and "curves" not in record
 
 
-def models_of(record: Record, store: ArtifactStore) -> tuple[Artifact, Artifact, list[Artifact]] | None:
-    """A record's model, Original and Retrains."""
-    names = record["artifacts"]
-    retrains = sorted((name for name in names if name.startswith("retrain")), key=lambda name: int(name.split()[1]))
-    found = store.find_all([names[name] for name in ("model", "original", *retrains)])
-    return (found[0], found[1], found[2:]) if found else None
+def models_of(record: Record, store: ArtifactStore) -> Models | None:
+    """What a record's scores rest on; None where some of it is not there."""
+    found = artifacts_of(record, store, [*model_names(record), UNTRAINED])
+    return Models(found[0], found[1], found[2:-1], found[-1]) if found else None
 
 
-def _curves(model: Artifact, original: Artifact, retrains: list[Artifact]) -> dict[str, Any]:
+def artifacts_of(record: Record, store: ArtifactStore, names: Sequence[str]) -> list[Artifact] | None:
+    """A record's artifacts of these names; None where one is not in the cache, or the record is too old to name it."""
+    known = record["artifacts"]
+    return store.find_all([known[name] for name in names]) if known.keys() >= set(names) else None
+
+
+def _curves(models: Models) -> dict[str, Any]:
     """The loss attack's ROC of each model, for a figure; empty where the sample resolves none."""
-    stored = predictions_of(model)
+    stored = predictions_of(models.model)
     splits = splits_of(stored)
 
     def roc(artifact: Artifact) -> Roc:
@@ -192,7 +216,7 @@ def _curves(model: Artifact, original: Artifact, retrains: list[Artifact]) -> di
         return membership_roc(-forget, -non_members)
 
     try:
-        own, before, references = roc(model), roc(original), [roc(artifact) for artifact in retrains]
+        own, before, *references = map(roc, models.judged)
     except Unresolved:
         return {}
     rates = {"fpr": own.fpr, "model": own.tpr, "original": before.tpr, "retrain": np.array([r.tpr for r in references])}

@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from metrics.declaration import Unresolved
-from metrics.representation import debiased_linear_cka, linear_cka, linear_probe_accuracy
+from metrics.representation import (
+    RepresentedModel,
+    debiased_linear_cka,
+    linear_cka,
+    linear_probe_accuracy,
+    score_representation,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 BOTH = [linear_cka, debiased_linear_cka]
@@ -134,3 +140,44 @@ def test_a_probe_is_not_scored_on_what_it_was_fitted_on_and_needs_two_classes():
         linear_probe_accuracy(inputs, labels, ROWS[labels == 0], ROWS[labels == 1])
     with pytest.raises(Unresolved, match="0 images to score"):
         linear_probe_accuracy(inputs, labels, ROWS[:400], [])
+
+
+@pytest.fixture
+def represented():
+    """Scores of a model whose features on forget and test images are these, beside Retrains."""
+
+    def go(model, retrains):
+        return score_representation(RepresentedModel(model, LABELS, retrains)).values
+
+    return go
+
+
+PARTS = {"non_members": ROWS[:300], "forget": ROWS[300:400], "test": ROWS[400:]}
+LABELS = {part: clusters(0)[1][rows] for part, rows in PARTS.items()}
+
+
+def parted(inputs):
+    return {part: inputs[rows] for part, rows in PARTS.items()}
+
+
+def test_similarity_is_a_mean_over_retrains_of_the_same_images(represented):
+    inputs, _ = clusters(0)
+    others = [inputs + np.random.default_rng(seed).normal(size=inputs.shape) for seed in (1, 2)]
+    scores = represented(parted(inputs), [parted(other) for other in others])
+    for part in ("forget", "test"):
+        pairs = [debiased_linear_cka(inputs[PARTS[part]], other[PARTS[part]]) for other in others]
+        assert scores[f"cka_{part}"] == pytest.approx(np.mean(pairs), rel=1e-12)
+
+
+def test_a_single_retrain_has_a_probe_and_no_similarity(represented):
+    scores = represented(parted(clusters(0)[0]), [])
+    assert (scores["cka_forget"], scores["cka_test"]) == (None, None)
+    assert scores["probe_forget"] > 0.9
+
+
+def test_the_probe_learns_from_images_that_no_model_saw(represented):
+    inputs, _ = clusters(0)
+    blind = parted(inputs) | {"non_members": np.random.default_rng(3).normal(size=(300, inputs.shape[1]))}
+    assert represented(blind, [])["probe_forget"] < 0.5
+    by_hand = linear_probe_accuracy(inputs, clusters(0)[1], PARTS["non_members"], PARTS["test"])
+    assert represented(parted(inputs), [])["probe_test"] == by_hand

@@ -5,17 +5,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmark.leaderboard import audits
 from benchmark.leaderboard.backdoor import table as backdoor
+from metrics import audit as audit_metrics
 from metrics import backdoor as backdoor_metrics
+from metrics import nearness, relearn, representation
 from metrics import unlearning as unlearning_metrics
 from metrics.declaration import Direction
 
+UNLEARNING = unlearning_metrics.METRICS | nearness.METRICS
 METRICS = {
-    "unlearning.csv": unlearning_metrics.METRICS,
+    "unlearning.csv": UNLEARNING,
+    audits.FILE: UNLEARNING | audit_metrics.METRICS | relearn.METRICS | representation.METRICS,
     "backdoor.csv": backdoor_metrics.METRICS,
     "backdoor_long.csv": backdoor_metrics.METRICS,
 }
-FURTHER_RATES = ("avg", "avg_gap", "residual", "flops_share", "non_member_share")
+FURTHER_RATES = ("avg", "avg_gap", "residual", "flops_share", "non_member_share", "lira_removed")
 """Names of rates that are no metrics of one model, without what `DERIVED` takes off."""
 FURTHER_AIMS: Mapping[str, Direction] = {
     "avg_gap": "lower", "avg_gap_of_means": "lower", "tow": "higher", "core_cured": "higher", "attacks_cured": "higher",
@@ -53,7 +58,10 @@ def _facts(file: str, name: str, declared: str, meanings: Mapping[str, str]) -> 
     metrics, own = METRICS[file], declared.removeprefix(f"{backdoor.PLACEHOLDER}_")
     aim = FURTHER_AIMS.get(own) or (metrics[own].direction if own in metrics else "")
     base = DERIVED.sub("", own)
-    rates = [*FURTHER_RATES, *(name for name in metrics if name not in COUNTS)]
+    rates = [
+        *FURTHER_RATES,
+        *(each for each, info in metrics.items() if info.unit == "fraction" and each not in COUNTS),
+    ]
     return ColumnFacts(name, meanings.get(declared, ""), aim, any(f"_{base}".endswith(f"_{rate}") for rate in rates))
 
 

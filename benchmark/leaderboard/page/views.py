@@ -65,6 +65,11 @@ RANK = Shown("Rank", "rank", below=(("{}", "standing"),))
 BLOCKS = Shown("Blocks", "blocks")
 COST = Shown("Cost", "flops_share", below=(("{} s", "seconds"),))
 VERIFIED = Shown("Verified", "verified")
+AVERAGE_GAP = Shown("Avg. gap", "avg_gap", "avg_gap_high", below=(("null {}", "avg_gap_null"),))
+KL = Shown("KL, nats", "kl_forget", "kl_forget_high", below=(("null {}", "kl_forget_null"),))
+RELEARN = Shown(
+    "Relearn, steps", "relearn_steps", "relearn_steps_high", below=(("Retrain {}", "retrain_relearn_steps"),)
+)
 
 
 def _to_retrain(title: str, metric: str) -> Shown:
@@ -101,11 +106,44 @@ UNLEARNING = View(
         _to_retrain("RA", "ra"),
         _to_retrain("TA", "ta"),
         _to_retrain("MIA", "mia_svc"),
-        Shown("Avg. gap", "avg_gap", "avg_gap_high", below=(("null {}", "avg_gap_null"),)),
+        AVERAGE_GAP,
         Shown("AUC", "mia_loss_auc", below=(("Retrain {}", "retrain_mia_loss_auc"),)),
+        KL,
         COST,
         BLOCKS,
         VERIFIED,
+    ),
+)
+AUDITS = View(
+    key="audits",
+    title="Audits",
+    file="audits.csv",
+    about="Stronger attacks on the same question: LiRA and RMIA know models that were trained on random halves of the "
+    "data, and judge each image by itself. A block is a target of such a pool. Good is again what comes close to "
+    "Retrain. Removed is the share of the Original's exposure that is gone; relearn time is how soon a model knows its "
+    "forget set again; the probe asks the features, whatever the last layer says.",
+    name="method",
+    kind="unlearning",
+    group=("setting",),
+    heading=("dataset", "architecture", "recipe", "augmentation", "scenario"),
+    details=(("{} shadows", "shadows"), ("{} Retrains", "retrains"), *IDENTITY),
+    target="Retrain",
+    references=(("Original, before", "original"), ("Retrain, the target", "retrain")),
+    filters=(*SETTING, RECIPE, Filter("Scenario", ("scenario",)), STANDING),
+    shown=(
+        Shown("Method", "method"),
+        _to_retrain("LiRA AUC", "lira_auc"),
+        _to_retrain("LiRA TPR at 1 %", "lira_tpr_1"),
+        _to_retrain("RMIA AUC", "rmia_auc"),
+        Shown("Removed", "lira_removed", "lira_removed_high"),
+        _to_retrain("Retained", "lira_retain_auc"),
+        KL,
+        _to_retrain("Probe", "probe_forget"),
+        Shown(
+            "Relearn, steps", "relearn_steps", "relearn_steps_high", below=(("Retrain {}", "retrain_relearn_steps"),)
+        ),
+        AVERAGE_GAP,
+        BLOCKS,
     ),
 )
 OVERVIEW = View(
@@ -173,4 +211,4 @@ BY_ATTACK = View(
         VERIFIED,
     ),
 )
-VIEWS = (UNLEARNING, OVERVIEW, BY_ATTACK)
+VIEWS = (UNLEARNING, AUDITS, OVERVIEW, BY_ATTACK)

@@ -83,8 +83,8 @@ def test_all_blocks_have_the_same_splits_and_models_of_their_own(results, models
     for part in ("forget", "retain", "test", "non_members"):
         assert len({each[f"rows.{part}"].tobytes() for each in beside}) == 1
     names = [name for record in results for name in record["artifacts"].values()]
-    # In each block one Original and two Retrains, which both methods share, and a model of each method.
-    assert len(set(names)) == BLOCKS * (3 + 2)
+    # In each block an Original, two Retrains and an untrained net, shared by the methods, and a model of each method.
+    assert len(set(names)) == BLOCKS * (4 + 2)
     logits = {predictions_of(models.find(name))["logits"].tobytes() for name in names}
     assert len(logits) == len(set(names))
 

@@ -16,7 +16,7 @@ from benchmark.submission.consistency import obstacle
 from benchmark.sweep.estimate import Estimator
 from benchmark.sweep.jobs import todo
 from benchmark.tracks.stored import predictions_of
-from metrics import audit, nearness, relearn, unlearning
+from metrics import audit, nearness, relearn, representation, unlearning
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_record_has_the_scores_of_all_kinds_for_method_original_and_retrains(a
     record = audit_run()
     assert record["status"] == "ok"
     assert record["spec"]["track"] == "audit"
-    wanted = set(unlearning.METRICS | audit.METRICS | nearness.METRICS | relearn.METRICS)
+    wanted = set(unlearning.METRICS | audit.METRICS | nearness.METRICS | relearn.METRICS | representation.METRICS)
     assert set(record["declarations"]) == wanted
     for scores in (record["metrics"], record["references"]["original"], *record["references"]["retrain"]):
         assert set(scores) == wanted

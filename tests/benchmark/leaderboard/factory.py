@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 
+from metrics import audit, nearness, relearn, representation
+
 DECLARED = {
     "ua": "UA", "ra": "RA", "ta": "TA", "ta_deduplicated": "TA (deduplicated)",
     "ta_forgotten_class": "TA (forgotten class)", "macro_auc": "Macro AUC", "balanced_accuracy": "Balanced accuracy",
@@ -114,3 +116,19 @@ def scores(seed, error=0.0):
     rng = np.random.default_rng(list(seed.encode()))
     values = {name: float(np.clip(rng.normal(0.6 + error, 0.05), 0, 1)) for name in DECLARED}
     return values | dict.fromkeys(UNRESOLVED) | {"sensitivity": [values["sensitivity"], None]}
+
+
+AUDITED = audit.METRICS | nearness.METRICS | relearn.METRICS | representation.METRICS
+
+
+def make_audit(method, block=0, values=(0.6, 0.9, (0.5, 0.5)), **changes):
+    """An audit's record with these values of all its scores, of the method's model, the Original and each Retrain."""
+    own, before, retrains = values
+    record = make_record(method, block, retrains=len(retrains), track="audit", shadows=16, **changes)
+    record["declarations"] |= {name: dict(record["declarations"]["ua"], title=name) for name in AUDITED}
+    references = record["references"]
+    record["metrics"] |= dict.fromkeys(AUDITED, own)
+    references["original"] |= dict.fromkeys(AUDITED, before)
+    for scores, value in zip(references["retrain"], retrains, strict=True):
+        scores.update(dict.fromkeys(AUDITED, value))
+    return record

@@ -6,24 +6,8 @@ import pytest
 
 from benchmark.leaderboard.audits import audit_columns, audits
 from benchmark.leaderboard.table import Leaderboards, documentation, write_leaderboard
-from metrics import audit, nearness, relearn
 from metrics.intervals import t_interval
-from tests.benchmark.leaderboard.factory import make_record
-
-METRICS = audit.METRICS | nearness.METRICS | relearn.METRICS
-
-
-def make_audit(method, block, aucs, **changes):
-    """An audit's record with LiRA's AUC on the method's model, the Original and each Retrain."""
-    own, before, retrains = aucs
-    record = make_record(method, block, retrains=len(retrains), track="audit", shadows=16, **changes)
-    record["declarations"] |= {name: dict(record["declarations"]["ua"], title=name) for name in METRICS}
-    references = record["references"]
-    record["metrics"] |= dict.fromkeys(METRICS, own)
-    references["original"] |= dict.fromkeys(METRICS, before)
-    for scores, value in zip(references["retrain"], retrains, strict=True):
-        scores.update(dict.fromkeys(METRICS, value))
-    return record
+from tests.benchmark.leaderboard.factory import make_audit, make_record
 
 
 @pytest.fixture
@@ -44,6 +28,11 @@ def test_a_row_has_the_audit_beside_avg_gap(records):
     assert table.loc["finetune", "lira_auc_verdict"] == "differs"
     assert table.loc["finetune", "shadows"] == 16
     assert table["avg_gap"].notna().all()
+
+
+def test_what_u_lira_is_made_of_has_no_row(records):
+    part = make_audit("salun", 0, (0.5, 0.9, [0.5, 0.5]), scenario="part:0/10")
+    pd.testing.assert_frame_equal(audits([*records, part]), audits(records))
 
 
 def test_removed_is_a_ratio_of_means_over_targets_with_an_interval(records):
@@ -70,6 +59,8 @@ def test_a_distance_to_retrain_has_an_interval_and_its_null_beside_it(records):
     assert row["original_kl_forget"] == pytest.approx(0.91)
     assert "kl_forget_gap" not in row  # it is one
     assert row["zrf_forget_gap"] == pytest.approx(0.19)
+    assert row["probe_forget_gap"] == pytest.approx(0.19)
+    assert row["cka_test_null"] == pytest.approx(0.51)
 
 
 def test_relearn_time_is_a_ratio_to_retrains_and_says_how_many_never_got_there():

@@ -57,7 +57,7 @@ function cellOf(shown, value, columns, levels) {
     cell.append(text);
   } else {
     cell.append(shown.gap === shown.column ? points(Number(text)) : spelled(text, column.rate));
-    cell.append(...besides(shown, value, text));
+    cell.append(...besides(shown, value, Number(text), column.rate));
   }
   const gap = shown.gap ? value(shown.gap) : "";
   if (gap !== "") {
@@ -69,11 +69,12 @@ function cellOf(shown, value, columns, levels) {
 }
 
 /** What stands behind a value: half of its interval, and the mark of its verdict. */
-function besides(shown, value, text) {
+function besides(shown, value, number, isRate) {
   const found = [];
   const high = shown.high ? value(shown.high) : "";
   if (high !== "") {
-    found.push(element("span", { class: "interval" }, ` ± ${percent(Number(high) - Number(text))}`));
+    const half = Number(high) - number;
+    found.push(element("span", { class: "interval" }, ` ± ${isRate ? percent(half) : plain(half)}`));
   }
   const verdict = shown.verdict ? value(shown.verdict) : "";
   if (verdict !== "") {

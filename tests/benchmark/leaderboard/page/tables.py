@@ -6,7 +6,7 @@ from benchmark.leaderboard.page.views import VIEWS
 
 TABLES = {view.key: view for view in VIEWS}
 TABS = [*TABLES, "methods"]
-NAMES = {"unlearning": "Method", "backdoor": "Defence", "attacks": "Defence"}
+NAMES = {"unlearning": "Method", "audits": "Method", "backdoor": "Defence", "attacks": "Defence"}
 """The column of each with the method's name."""
 
 

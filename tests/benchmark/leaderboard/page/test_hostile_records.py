@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.leaderboard.figures import figures
 from tests.benchmark.leaderboard.backdoor_factory import make_runs
-from tests.benchmark.leaderboard.factory import make_record, make_row
+from tests.benchmark.leaderboard.factory import make_audit, make_record, make_row
 from tests.benchmark.leaderboard.page.tables import NAMES, TABLES, csv_of, show_all
 
 EVIL = [
@@ -24,6 +24,7 @@ def hostile(results):
     rows = [record for name in EVIL for record in make_row(name, notes=[name])]
     rows += [make_record("broken", block, status="error", reason=name) for block, name in enumerate(EVIL)]
     rows += [make_record("salun", data__name=name) for name in EVIL]
+    rows += [make_audit(name, data__name=other, notes=[name]) for name in EVIL for other in ("bloodmini", name)]
     rows += [run for name in EVIL for run in [*make_runs(name, "badnets", 2), *make_runs("sau", name, 2)]]
     return results(rows, figures(rows))
 

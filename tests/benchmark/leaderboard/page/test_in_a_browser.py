@@ -57,6 +57,17 @@ def test_a_rate_is_in_percent_with_interval_verdict_and_distance(visit, publishe
     assert cell.inner_text().split("\n") == [f"{100 * value:.1f} ± {100 * half:.1f} {mark}", difference]
 
 
+def test_a_distance_in_nats_is_in_no_percent(visit, published):
+    visited = visit(published)
+    row = csv_of(published, "audits").iloc[0]
+    heads = [shown.title for shown in TABLES["audits"].shown]
+    cells = visited.tab("audits").locator("tbody tr:not(.heading, .reference)").first.locator("th, td")
+    value, null = cells.nth(heads.index("KL, nats")).inner_text().split("\n")
+    half = float(row["kl_forget_high"]) - float(row["kl_forget"])
+    assert value == f"{float(row['kl_forget']):.3g} ± {half:.3g}"
+    assert null == f"null {float(row['kl_forget_null']):.3g}"
+
+
 def test_rows_stand_under_their_setting_with_what_they_are_measured_against(visit, published):
     visited = visit(published)
     table = csv_of(published, "unlearning")

@@ -1,4 +1,4 @@
-"""An audit's distances to Retrain, from stored predictions."""
+"""An unlearning run's distances to Retrain, from stored predictions."""
 
 from dataclasses import replace
 
@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from benchmark import training
-from benchmark.audits.nearness import compared_models
 from benchmark.rescoring import rescore
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
 from benchmark.tracks.stored import predictions_of
+from benchmark.tracks.unlearning import models_of
 from metrics.distances import js_to_retrain, zrf
 from metrics.nearness import METRICS
 
 
 @pytest.fixture
-def audit_run(bench):
-    """An audit of a method on the first target; returns its record."""
+def unlearned(bench):
+    """A method's run on one block; returns its record."""
 
     def go(method):
-        (record,) = bench(method, shadows=4, scenario="random:0.5")
+        (record,) = bench(method, scenario="random:0.5")
         return record
 
     return go
@@ -30,8 +30,8 @@ def logits(record, cache, name):
     return predictions_of(ArtifactStore(cache).find(record["artifacts"][name]))["logits"]
 
 
-def test_scores_follow_from_the_stored_logits(audit_run, cache):
-    record = audit_run("original")
+def test_scores_follow_from_the_stored_logits(unlearned, cache):
+    record = unlearned("original")
     own, fresh, *retrains = (logits(record, cache, each) for each in ("model", "untrained", "retrain 0", "retrain 1"))
     forget = predictions_of(ArtifactStore(cache).find(record["artifacts"]["model"]))["rows.forget"]
     by_hand = np.mean([js_to_retrain(own[forget], each[forget]) for each in retrains])
@@ -41,14 +41,14 @@ def test_scores_follow_from_the_stored_logits(audit_run, cache):
     assert [each["js_forget"] for each in record["references"]["retrain"]] == pytest.approx([between] * 2, rel=1e-12)
 
 
-def test_the_untrained_network_is_no_retrain_and_the_same_for_all_methods(audit_run, cache):
-    first, second = audit_run("original"), audit_run("finetune")
+def test_the_untrained_network_is_no_retrain_and_the_same_for_all_methods(unlearned, cache):
+    first, second = unlearned("original"), unlearned("finetune")
     assert first["artifacts"]["untrained"] == second["artifacts"]["untrained"]
     assert np.abs(logits(first, cache, "untrained")).max() < np.abs(logits(first, cache, "retrain 0")).max()
 
 
-def test_rescoring_gives_the_same_from_what_is_stored(audit_run, tmp_path, cache):
-    record, records = audit_run("finetune"), RecordStore(tmp_path / "results")
+def test_rescoring_gives_the_same_from_what_is_stored(unlearned, tmp_path, cache):
+    record, records = unlearned("finetune"), RecordStore(tmp_path / "results")
     old = {name: info for name, info in record["declarations"].items() if name not in METRICS}
     records.write(record | {"declarations": old, "metrics": {}, "references": {"original": {}, "retrain": [{}, {}]}})
     ((renewed, said),) = rescore(records, ArtifactStore(cache))
@@ -60,16 +60,16 @@ def test_rescoring_gives_the_same_from_what_is_stored(audit_run, tmp_path, cache
     }
 
 
-def test_a_record_without_an_untrained_network_has_to_be_run_again(audit_run, cache):
-    record = audit_run("original")
+def test_a_record_without_an_untrained_network_has_to_be_run_again(unlearned, cache):
+    record = unlearned("original")
     del record["artifacts"]["untrained"]
-    assert compared_models(record, ArtifactStore(cache)) is None
+    assert models_of(record, ArtifactStore(cache)) is None
 
 
 @pytest.mark.slow
 def test_retrain_is_as_far_as_retrains_are_and_the_original_further_where_it_memorised(bench, monkeypatch):
     monkeypatch.setitem(training.RECIPES, "cpu", replace(training.RECIPES["cpu"], epochs=20))
-    wanted = {"shadows": 4, "scenario": "random:0.3", "blocks": "2", "retrains": 3}
+    wanted = {"scenario": "random:0.3", "blocks": "2", "retrains": 3}
     honest, kept = bench("retrain", **wanted), bench("original", **wanted)
     for distance in ("kl_forget", "js_forget", "activation_distance_forget"):
         null = np.mean([scores[distance] for record in honest for scores in record["references"]["retrain"]])

@@ -1,0 +1,33 @@
+"""What an unlearned model's answers are compared with: Retrains, and a network that has learned nothing."""
+
+from collections.abc import Sequence
+
+from benchmark.store.artifacts import Artifact
+from benchmark.tracks.models import Workbench
+from benchmark.tracks.stored import Made, predictions_of
+from metrics.nearness import ComparedModel
+from metrics.unlearning import ScoredSplits
+
+UNTRAINED = "untrained"
+"""Among a record's artifacts: the logits of the network that ZRF compares with."""
+
+
+def untrained(bench: Workbench, block: int) -> Artifact:
+    """Logits of the architecture at a fresh initialisation; one network for a block."""
+
+    def make() -> Made:
+        return Made(bench.fresh_model(block, UNTRAINED, "model"), {})
+
+    key = bench.common_key(bench.splits.validation) | {"kind": UNTRAINED, "block": block}
+    return bench.keep(key, make, summary=lambda logits: {"logits": logits})
+
+
+def compared(
+    models: Sequence[Artifact], retrains: Sequence[Artifact], fresh: Artifact, splits: ScoredSplits
+) -> list[ComparedModel]:
+    """Each of these models, then each Retrain, beside the Retrains; a Retrain is compared with the others."""
+    references = [predictions_of(artifact)["logits"] for artifact in retrains]
+    nothing = predictions_of(fresh)["logits"]
+    pairs = [(predictions_of(artifact)["logits"], references) for artifact in models]
+    pairs += [(each, references[:index] + references[index + 1 :]) for index, each in enumerate(references)]
+    return [ComparedModel(logits, beside, nothing, splits) for logits, beside in pairs]
