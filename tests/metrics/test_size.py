@@ -59,7 +59,7 @@ def test_all_attacks_with_32_shadows_take_seconds_and_less_than_a_gigabyte(organ
     assert peak < 1e9
 
 
-def test_all_scores_of_one_model_take_less_than_20_seconds_of_the_processor_and_2_gigabytes(organ):
+def test_all_scores_of_one_model_take_seconds_and_less_than_2_gigabytes(organ):
     log_odds, members = organ
     generator, images = np.random.default_rng(1), TRAIN + VALIDATION + TEST
     labels = generator.integers(0, CLASSES, images)
@@ -76,6 +76,6 @@ def test_all_scores_of_one_model_take_less_than_20_seconds_of_the_processor_and_
     strong = score_audit(audited(logits, labels, shadows, splits))
     seconds, peak = time.process_time() - start, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert seconds < 20
+    assert seconds < 30  # 11 on a quiet processor, nearly all of it in one SVC
     assert peak < 2e9
     assert {*plain.unresolved, *strong.unresolved} == {"ta_forgotten_class"}
