@@ -5,8 +5,8 @@ are numbered apart, so that a pool that grows keeps what it has, and no target i
 stored as one number for each image, a target as an Original like any other. RMIA's population are the reserved images:
 no model was trained on them, and no unlearning method is handed them, as the other validation images are.
 
-Each worker trains one shadow after another. In one step of `torch.func.vmap`, four models took 3.3 times (cnn-small) and
-2.0 times (resnet18-quarter) as long as one by one, on a CPU; on a GPU, workers that share a card are the way.
+Each worker trains one shadow after another: stacked by `torch.func.vmap`, four models took 3.3 times (cnn-small) and
+2.0 times (resnet18-quarter) as long as one by one, on a CPU. On a GPU, workers that share a card are the way.
 """
 
 from collections.abc import Mapping
