@@ -77,7 +77,7 @@ def activation_distance(unlearned: ArrayLike, retrained: ArrayLike) -> float:
     return _mean(activation_distance_per_sample(unlearned, retrained))
 
 
-@metric("zrf", title="ZRF", direction="retrain", range=(1 - math.log(2), 1), version=1)
+@metric("zrf", title="ZRF", direction="retrain", range=(1 - math.log(2), 1), version=1, unit="index")
 def zrf(unlearned: ArrayLike, untrained: ArrayLike) -> float:
     """Mean over images of 1 - JS between the softmax outputs of the model and of an untrained network.
 

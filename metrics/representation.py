@@ -20,8 +20,11 @@ from metrics.checks import Floats, Integers, finite, indices
 from metrics.declaration import MetricInfo, Unresolved, metric
 from metrics.scores import Entry, Scores, score_all
 
+ROUNDING = 1e-10
+"""Share of the features' squared variance below which an estimate of their spread is rounding alone."""
 
-@metric("linear_cka", title="Linear CKA", direction="retrain", range=(0, 1), version=1)
+
+@metric("linear_cka", title="Linear CKA", direction="retrain", range=(0, 1), version=1, unit="index")
 def linear_cka(first: ArrayLike, second: ArrayLike) -> float:
     """Similarity of two models' features that ignores rotation and scale: ||Y'X||^2 / (||X'X|| ||Y'Y||).
 
@@ -42,7 +45,9 @@ def linear_cka(first: ArrayLike, second: ArrayLike) -> float:
     return float(min(similarity, 1.0))
 
 
-@metric("debiased_linear_cka", title="Linear CKA (debiased)", direction="retrain", range=(-1, 1), version=1)
+@metric(
+    "debiased_linear_cka", title="Linear CKA (debiased)", direction="retrain", range=(-1, 1), version=1, unit="index"
+)
 def debiased_linear_cka(first: ArrayLike, second: ArrayLike) -> float:
     """Linear CKA whose three inner products are unbiased: near 0 for unrelated features, however few the images.
 
@@ -59,10 +64,10 @@ def debiased_linear_cka(first: ArrayLike, second: ArrayLike) -> float:
     Source: Song et al., Feature Selection via Dependence Maximization, JMLR 2012, for the estimator of HSIC.
     """
     x, y = _centred(first, second, fewest=4)
-    spread = _unbiased_hsic(x, x) * _unbiased_hsic(y, y)
-    if not spread > 0:
+    spreads = [_unbiased_hsic(side, side) for side in (x, y)]
+    if any(spread <= ROUNDING * np.mean(side**2) ** 2 for side, spread in zip((x, y), spreads, strict=True)):
         raise Unresolved(f"{len(x)} images; too few for the spread of these features")
-    return float(np.clip(_unbiased_hsic(x, y) / np.sqrt(spread), -1.0, 1.0))
+    return float(np.clip(_unbiased_hsic(x, y) / np.sqrt(np.prod(spreads)), -1.0, 1.0))
 
 
 @metric("linear_probe_accuracy", title="Linear probe", direction="retrain", range=(0, 1), version=1)

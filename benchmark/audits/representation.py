@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmark.api import derive_seed
 from benchmark.store.artifacts import Artifact, ArtifactStore
@@ -23,6 +24,8 @@ MOST = 2000
 """Images of a split whose features are kept: of a large network they take more room than its weights."""
 PREFIX = "features "
 """Begins these artifacts' names in a record; the model's name follows."""
+LABELS = "labels."
+"""Begins the names of what is stored beside the features; the split's follows."""
 
 
 def represent(bench: Workbench, record: Record) -> dict[str, str]:
@@ -39,13 +42,11 @@ def represent(bench: Workbench, record: Record) -> dict[str, str]:
 
 def represented(record: Record, store: ArtifactStore) -> list[RepresentedModel] | None:
     """The method's model, the Original and each Retrain by their features; None where these are not in the cache."""
-    features = artifacts_of(record, store, [f"{PREFIX}{name}" for name in model_names(record)])
-    found = models_of(record, store)
-    if features is None or found is None:
+    found = artifacts_of(record, store, [f"{PREFIX}{name}" for name in model_names(record)])
+    if found is None:
         return None
-    stored = predictions_of(found.model)
-    labels = {name: stored["labels"][rows] for name, rows in _rows(splits_of(stored), record["spec"]["block"]).items()}
-    own, before, *retrains = map(predictions_of, features)
+    own, before, *retrains = map(predictions_of, found)
+    labels = {split: own[f"{LABELS}{split}"] for split in SPLITS}
     others = [retrains[:index] + retrains[index + 1 :] for index in range(len(retrains))]
     pairs = [(own, retrains), (before, retrains), *zip(retrains, others, strict=True)]
     return [RepresentedModel(each, labels, beside) for each, beside in pairs]
@@ -67,7 +68,8 @@ def _features(bench: Workbench, model: Artifact, rows: Mapping[str, np.ndarray])
         net = bench.load(model)
         with bench.clock.span("prediction"):
             kept = {name: penultimate_features(net, bench.split(part, name)).cpu() for name, part in rows.items()}
-        write_tensors(kept, folder / PREDICTIONS)
+        labels = {f"{LABELS}{name}": bench.dataset.labels[torch.from_numpy(part)] for name, part in rows.items()}
+        write_tensors(kept | labels, folder / PREDICTIONS)
         return {}
 
     return bench.store.get_or_create(bench.keyed(key), create)

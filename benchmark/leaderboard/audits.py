@@ -18,7 +18,7 @@ from metrics.relearn import LIMIT, relearn_steps
 from metrics.representation import PROBES, SIMILARITIES
 
 FILE = "audits.csv"
-HEADLINE = ("lira_auc", "lira_tpr_1", "rmia_auc", "lira_retain_auc", ZRF.name, "probe_forget")
+HEADLINE = ("lira_auc", "lira_tpr_1", "rmia_auc", "lira_retain_auc", "probe_forget")
 """Scores with intervals, gaps and verdicts."""
 
 

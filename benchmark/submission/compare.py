@@ -33,7 +33,7 @@ WIDER = {
 }  # fmt: skip
 """Differences of two rates may differ twice as much, and so may an attack that is trained on a model's answers."""
 COUNTED = {
-    "ua": "forget", "ra": "retain", "ta_deduplicated": "test_deduplicated",
+    "ua": "forget", "probe_forget": "forget", "ra": "retain", "ta_deduplicated": "test_deduplicated",
     "ta_forgotten_class": "test_forgotten_class",
 }  # fmt: skip
 """Metric -> the split that it counts in. Attacks on membership count in the smaller of two, all others in `test`."""
@@ -87,18 +87,21 @@ def elsewhere(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[s
 def tolerance(key: Key, record: Record) -> float | None:
     """How far a number of a record may be off in another environment; None where it must be equal.
 
-    What is `cured` follows from rates by a threshold, and classes have few images: there any rate will do.
+    What is `cured` follows from rates by a threshold, and classes have few images: there any rate will do. Nor is any
+    bound known for what is no rate, such as a divergence in nats.
     """
     if key == ("setting", "unchanged"):
         return _of_rate(record["sizes"]["test"])
     name = next((part for part in key[1:] if part in record["declarations"]), None)
     if key[0] not in ("metrics", "references") or not isinstance(name, str):
         return None
+    if record["declarations"][name]["unit"] != "fraction":
+        return math.inf
     if name == "cured" or isinstance(key[-1], int):
         return 1.0
     sizes = record["sizes"]
     attacked = min(sizes.get("forget", 0), sizes.get("non_members", 0))
-    images = attacked if name.startswith("mia_") else sizes[COUNTED.get(name, "test")]
+    images = attacked if name.startswith(("mia_", "lira_", "rmia_")) else sizes[COUNTED.get(name, "test")]
     return WIDER.get(name, 1) * _of_rate(images)
 
 

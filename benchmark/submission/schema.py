@@ -11,7 +11,7 @@ from benchmark.config import BackdoorSpec, UnlearningSpec
 from benchmark.errors import MedsafeError
 from benchmark.store.records import as_json
 from benchmark.submission.compare import spelled
-from benchmark.tracks.scoring import METRICS
+from benchmark.tracks.scoring import metrics_of
 from metrics.backdoor import SCORES
 from metrics.declaration import MetricInfo
 
@@ -133,7 +133,7 @@ class Manifest(Strict):
 def model_of(track: str, ok: bool) -> type[BaseModel]:
     """The schema of a record of this track that came to its end, or that did not."""
     needed: Any = ... if ok else None
-    own, beside = _scores(METRICS[track]), _references(track)
+    own, beside = _scores(metrics_of(track)), _references(track)
     parts: dict[str, Any] = {
         "spec": (UnlearningSpec if track == "unlearning" else BackdoorSpec, ...),
         "status": (Literal["ok"] if ok else Literal["diverged", "skipped", "error", "timeout"], ...),
@@ -150,7 +150,7 @@ def model_of(track: str, ok: bool) -> type[BaseModel]:
 
 def _references(track: str) -> type[BaseModel]:
     if track == "unlearning":
-        scores = _scores(METRICS[track])
+        scores = _scores(metrics_of(track))
         parts = {"original": scores, "retrain": Annotated[list[scores], Field(min_length=1)]}  # type: ignore[valid-type]
     else:
         parts = dict.fromkeys(("clean", "backdoored", "oracle"), _scores({entry.name: entry.info for entry in SCORES}))

@@ -15,18 +15,23 @@ from benchmark.store.records import Record
 from metrics.declaration import MetricInfo
 from metrics.scores import Scores
 
-UNLEARNING = metrics.unlearning.METRICS | metrics.nearness.METRICS
-METRICS = {
+UNLEARNING = (metrics.unlearning.METRICS, metrics.nearness.METRICS)
+SOURCES = {
     "unlearning": UNLEARNING,
-    "backdoor": metrics.backdoor.METRICS,
-    "audit": UNLEARNING | metrics.audit.METRICS | metrics.relearn.METRICS | metrics.representation.METRICS,
+    "backdoor": (metrics.backdoor.METRICS,),
+    "audit": (*UNLEARNING, metrics.audit.METRICS, metrics.relearn.METRICS, metrics.representation.METRICS),
 }
-"""The declarations of each track's scores."""
+"""Where the declarations of each track's scores are, in display order."""
+
+
+def metrics_of(track: str) -> dict[str, MetricInfo]:
+    """The declarations of a track's scores."""
+    return {name: info for source in SOURCES[track] for name, info in source.items()}
 
 
 def declarations(track: str) -> dict[str, dict[str, Any]]:
     """What a record says of each metric, so that a leaderboard needs nothing else; the description is in the code."""
-    return {name: _declared(info) for name, info in METRICS[track].items()}
+    return {name: _declared(info) for name, info in metrics_of(track).items()}
 
 
 def joined(scored: Record, further: Iterable[Scores]) -> Record:
@@ -55,5 +60,5 @@ def _declared(info: MetricInfo) -> dict[str, Any]:
 def has_present_metrics(record: Record) -> bool:
     """Whether a record was scored by the metrics of today; if not, running it again finds its models in the cache."""
     return {name: info["version"] for name, info in record["declarations"].items()} == {
-        name: info.version for name, info in METRICS[record["spec"]["track"]].items()
+        name: info.version for name, info in metrics_of(record["spec"]["track"]).items()
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ class UnlearningTrack:
             f"retrain {index}": artifact for index, artifact in enumerate(block.retrains)
         }
         yield self.bench.stored(model, references, base=block.original, ideal=block.retrains)
-        yield score(self.bench.store, spec.block, Models(model, block.original, block.retrains, fresh))
+        yield score(self.bench.store, spec.block, Models(model, block.original, block.retrains), fresh)
 
     def models(self, spec: UnlearningSpec) -> list[SharedModel]:
         """What this run shares with others."""
@@ -118,17 +119,16 @@ def unlearn(bench: Workbench, spec: MethodSpec, method: Any, block: Block) -> Ar
 
 
 class Models(NamedTuple):
-    """What a record's scores are computed from, all of one block."""
+    """Those that get scores, all of one block."""
 
     model: Artifact
     """The method's, with labels and rows beside its predictions."""
     original: Artifact
     retrains: list[Artifact]
-    untrained: Artifact
 
     @property
     def judged(self) -> list[Artifact]:
-        """Those that get scores, in the order of `model_names`."""
+        """All of them, in the order of `model_names`."""
         return [self.model, self.original, *self.retrains]
 
 
@@ -137,33 +137,19 @@ def model_names(record: Record) -> list[str]:
     return ["model", "original", *(f"retrain {index}" for index in range(record["spec"]["retrains"]))]
 
 
-def score(store: ArtifactStore, block: int, models: Models) -> Record:
+def score(store: ArtifactStore, block: int, models: Models, fresh: Artifact) -> Record:
     """The scored part of a record, from stored predictions alone.
 
     Args:
         store: keeps the scores of single models too, so that the references of a block are scored once for all methods.
         block: its number; names the seed of the membership attack's draws, the same for every model.
         models: of the block.
+        fresh: the block's untrained network.
     """
-    stored = predictions_of(models.model)
-    splits = splits_of(stored)
-    seed = derive_seed(block, "membership")
-    context = {
-        "kind": "scores", "seed": seed, "versions": {name: info.version for name, info in METRICS.items()},
-        "splits": {name: hash_rows(rows) for name, rows in _row_sets(splits).items()},
-    }  # fmt: skip
-
-    def scores(artifact: Artifact) -> Scores:
-        def create(folder: Path) -> dict[str, Any]:
-            logits = predictions_of(artifact)["logits"]
-            with store.clock.span("metrics"):
-                return asdict(score_unlearning(logits, stored["labels"], splits, seed=seed))
-
-        return Scores(**store.get_or_create(context | {"model": artifact.folder.name}, create).metadata)
-
-    own, before, *retrains = (scores(artifact) for artifact in models.judged)
+    splits = splits_of(predictions_of(models.model))
+    own, before, *retrains = _each_alone(store, block, models)
     with store.clock.span("metrics"):
-        beside = compared([models.model, models.original], models.retrains, models.untrained, splits)
+        beside = compared([models.model, models.original], models.retrains, fresh, splits)
         nearness, curves = map(score_nearness, beside), _curves(models)
         alone = Record(
             metrics=own.values,
@@ -176,10 +162,28 @@ def score(store: ArtifactStore, block: int, models: Models) -> Record:
         return joined(alone, nearness)
 
 
+def _each_alone(store: ArtifactStore, block: int, models: Models) -> Iterator[Scores]:
+    """The scores of every model that take nothing but its own predictions."""
+    stored, seed = predictions_of(models.model), derive_seed(block, "membership")
+    splits = splits_of(stored)
+    context = {
+        "kind": "scores", "seed": seed, "versions": {name: info.version for name, info in METRICS.items()},
+        "splits": {name: hash_rows(rows) for name, rows in _row_sets(splits).items()},
+    }  # fmt: skip
+
+    def create(artifact: Artifact, _: Path) -> dict[str, Any]:
+        with store.clock.span("metrics"):
+            return asdict(score_unlearning(predictions_of(artifact)["logits"], stored["labels"], splits, seed=seed))
+
+    for artifact in models.judged:
+        made = store.get_or_create(context | {"model": artifact.folder.name}, partial(create, artifact))
+        yield Scores(**made.metadata)
+
+
 def rescore(record: Record, store: ArtifactStore) -> Record | None:
-    """The scored part of a record anew; None where its models are not in the cache."""
-    found = models_of(record, store)
-    return found and score(store, record["spec"]["block"], found)
+    """The scored part of a record anew; None where its models are not in the cache, or it is too old to name all."""
+    found, fresh = models_of(record, store), artifacts_of(record, store, [UNTRAINED])
+    return score(store, record["spec"]["block"], found, *fresh) if found and fresh else None
 
 
 def redraw(record: Record, store: ArtifactStore) -> Record | None:
@@ -194,9 +198,9 @@ def lacks_curves(record: Record) -> bool:
 
 
 def models_of(record: Record, store: ArtifactStore) -> Models | None:
-    """What a record's scores rest on; None where some of it is not there."""
-    found = artifacts_of(record, store, [*model_names(record), UNTRAINED])
-    return Models(found[0], found[1], found[2:-1], found[-1]) if found else None
+    """A record's models; None where one is not in the cache."""
+    found = artifacts_of(record, store, model_names(record))
+    return Models(found[0], found[1], found[2:]) if found else None
 
 
 def artifacts_of(record: Record, store: ArtifactStore, names: Sequence[str]) -> list[Artifact] | None:

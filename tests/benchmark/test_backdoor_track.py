@@ -203,7 +203,9 @@ def test_a_run_that_the_gate_kept_back_is_run_when_the_gate_opens_and_not_before
     assert next(iter(folder))["status"] == "skipped"
     folder.write(old | {"declarations": {}})
     monkeypatch.setattr("benchmark.tracks.backdoor.gate", lambda *_: None)
-    assert [outcome for _, outcome in rescore(folder, store)] == ["its predictions are not in this cache: run it again"]
+    assert [outcome for _, outcome in rescore(folder, store)] == [
+        "not all of its models are in this cache: run it again"
+    ]
     (record,) = attacked("clp")
     assert record["status"] == "ok"
 

@@ -10,7 +10,8 @@ from benchmark.rescoring import rescore
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
 from benchmark.tracks.stored import predictions_of
-from benchmark.tracks.unlearning import models_of
+from benchmark.tracks.unlearning import redraw
+from benchmark.tracks.unlearning import rescore as rescore_run
 from metrics.distances import js_to_retrain, zrf
 from metrics.nearness import METRICS
 
@@ -60,10 +61,11 @@ def test_rescoring_gives_the_same_from_what_is_stored(unlearned, tmp_path, cache
     }
 
 
-def test_a_record_without_an_untrained_network_has_to_be_run_again(unlearned, cache):
+def test_a_record_without_an_untrained_network_has_to_be_run_again_to_be_rescored(unlearned, cache):
     record = unlearned("original")
     del record["artifacts"]["untrained"]
-    assert models_of(record, ArtifactStore(cache)) is None
+    assert rescore_run(record, ArtifactStore(cache)) is None
+    assert redraw(record, ArtifactStore(cache))["curves"] == record["curves"]
 
 
 @pytest.mark.slow

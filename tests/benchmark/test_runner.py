@@ -21,11 +21,12 @@ from benchmark.seeding import seeded
 from benchmark.selection import BestEpoch
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.tracks import shared, unlearning
+from benchmark.tracks.nearness import untrained
+from benchmark.tracks.scoring import metrics_of
 from benchmark.tracks.stored import predictions_of
 from benchmark.training import predict, silent
 from methods.unlearning.retrain import Retrain
 from metrics.accuracy import macro_auc
-from metrics.unlearning import METRICS
 from tests.helpers import same_bits
 
 METHODS = ["original", "retrain", "finetune", "random_label", "gradient_ascent", "neggrad_plus", "l1_sparse", "salun"]
@@ -46,7 +47,7 @@ def comparable(record):
 def test_every_method_ends_in_a_complete_record(bench, method):
     (record,) = bench(method)
     assert (record["status"], record["reason"]) == ("ok", None)
-    assert set(record["metrics"]) == set(METRICS) == set(record["declarations"])
+    assert set(record["metrics"]) == set(metrics_of("unlearning")) == set(record["declarations"])
     assert record["metrics"].keys() - record["unresolved"].keys() == {
         k for k, v in record["metrics"].items() if v is not None
     }
@@ -269,7 +270,8 @@ def test_reduced_precision_is_for_the_training_loop_and_never_outlives_one_of_it
     bench = replace(made.bench, recipe=replace(made.bench.recipe, precision="bf16", epochs=8))
     block = unlearning.prepare(bench, made.track.scenario, 0, 1)
     model = unlearning.unlearn(bench, MethodSpec("unlearning", "retrain", "1", "published"), Retrain(), block)
-    scores = unlearning.score(bench.store, 0, model, block.original, block.retrains)
+    models = unlearning.Models(model, block.original, block.retrains)
+    scores = unlearning.score(bench.store, 0, models, untrained(bench, 0))
     assert scores["metrics"]["ra"] == pytest.approx(scores["references"]["retrain"][0]["ra"], abs=0.15)
     assert scores["metrics"]["ra"] > 0.6
 

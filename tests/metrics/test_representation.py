@@ -101,6 +101,13 @@ def clusters(seed, images=600, classes=4, distance=3.0):
 ROWS = np.arange(600)
 
 
+def test_features_that_hardly_an_image_has_leave_nothing_to_compare():
+    features = np.zeros((50, 8))
+    features[0] = np.random.default_rng(0).normal(size=8)
+    with pytest.raises(Unresolved, match="too few for the spread"):
+        debiased_linear_cka(features, features)
+
+
 def test_the_probe_finds_separated_classes_and_only_chance_among_equal_ones():
     assert linear_probe_accuracy(*clusters(0, distance=20), ROWS[:400], ROWS[400:]) == 1
     assert linear_probe_accuracy(*clusters(0, distance=0), ROWS[:400], ROWS[400:]) == pytest.approx(0.25, abs=0.09)

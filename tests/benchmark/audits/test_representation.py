@@ -9,6 +9,7 @@ from benchmark.audits.representation import represented
 from benchmark.rescoring import rescore
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.records import RecordStore
+from benchmark.tracks.models import Workbench
 from benchmark.tracks.stored import predictions_of
 from metrics.representation import debiased_linear_cka, linear_probe_accuracy
 
@@ -70,6 +71,6 @@ def test_rescoring_needs_no_model(audit_run, tmp_path, cache, monkeypatch):
     record, records = audit_run(), RecordStore(tmp_path / "results")
     declared = {name: info for name, info in record["declarations"].items() if not name.startswith("cka")}
     records.write(record | {"declarations": declared, "metrics": {}})
-    monkeypatch.setattr(representation, "_features", lambda *_: pytest.fail("predicted again"))
+    monkeypatch.setattr(Workbench, "load", lambda *_: pytest.fail("a model was loaded"))
     assert [said for _, said in rescore(records, ArtifactStore(cache))] == ["rescored"]
     assert next(iter(records))["metrics"] == record["metrics"]

@@ -15,8 +15,8 @@ from benchmark import training
 from benchmark.data.datasets import load_dataset
 from benchmark.models import build_model
 from benchmark.store.artifacts import ArtifactStore
+from benchmark.tracks.scoring import metrics_of
 from benchmark.tracks.stored import predictions_of
-from metrics.unlearning import METRICS
 from tests.benchmark.cli.said import Said
 from tests.benchmark.leaderboard.factory import make_record
 from tests.helpers import records
@@ -57,7 +57,7 @@ def test_a_record_has_the_shape_that_the_synthetic_ones_of_these_tests_have(run)
         record["unresolved"] = record["spec"]["method"]["hyperparameters"] = {}  # their names are not fixed
     assert shape(real) == shape(synthetic)
     assert shape(real["references"]["retrain"][0]) == shape(synthetic["references"]["retrain"][0])
-    assert real["declarations"].keys() == METRICS.keys()
+    assert real["declarations"].keys() == metrics_of("unlearning").keys()
 
 
 def test_hyper_parameters_of_ones_own_make_the_row_custom(run):

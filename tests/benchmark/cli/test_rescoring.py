@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_rescoring_leaves_records_alone_whose_predictions_are_gone(run, medsafe,
     other_ua()
     said = medsafe("rescore")
     assert said.code == 0
-    assert "its predictions are not in this cache: run it again" in said.out
+    assert "not all of its models are in this cache: run it again" in said.out
     assert records() == before
 
 
@@ -74,6 +75,19 @@ def test_rescoring_does_not_part_a_failed_block_from_its_row(run, medsafe, plugi
     assert medsafe("rescore").code == 0
     table = pd.read_csv("results/local/leaderboards/unlearning.csv")
     assert table[["standing", "statuses"]].to_numpy().tolist() == [["incomplete", "diverged:1 ok:1"]]
+
+
+def test_a_row_of_which_a_block_is_not_in_the_cache_stays_as_it_is(run, medsafe, plugin, cache, other_ua):
+    run("mine", "--plugin", plugin(NAN_IN_THE_SECOND_CALL), "--blocks", 3, "--in-process")
+    before = records()
+    assert sorted(record["status"] for record in before) == ["diverged", "ok", "ok"]
+    lost = next(record for record in before if record["status"] == "ok")
+    shutil.rmtree(cache / lost["artifacts"]["model"])
+    other_ua()
+    said = medsafe("rescore").out
+    assert said.count("not all of its models are in this cache: run it again") == 1
+    assert said.count("left as it is: another block of its row is not in this cache") == 2
+    assert records() == before
 
 
 @pytest.fixture

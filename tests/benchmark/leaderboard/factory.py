@@ -16,7 +16,7 @@ DECLARED = {
     "mia_svc_original": "MIA-SVC (SalUn's form)", "mia_loss_auc": "MIA-loss AUC",
     "mia_loss_tpr_10": "MIA-loss TPR at 10% FPR", "mia_loss_tpr_1": "MIA-loss TPR at 1% FPR",
     "mia_loss_tpr_over_10": "MIA-loss over at 10% FPR", "mia_loss_tpr_over_1": "MIA-loss over at 1% FPR",
-}  # fmt: skip
+} | {name: info.title for name, info in nearness.METRICS.items()}  # fmt: skip
 UNRESOLVED = {
     "mia_loss_tpr_1": "24 members, 24 non-members; 1.00% FPR needs 1 and 1000",
     "mia_loss_tpr_over_1": "24 members, 24 non-members; 1.00% FPR needs 1 and 1000",
@@ -82,7 +82,7 @@ def make_record(method="finetune", block=0, *, status="ok", reason=None, retrain
             },
             "sizes": {"forget": 24, "retain": 216, "non_members": 24, "test": 80, "test_deduplicated": 80,
                       "test_forgotten_class": 0},
-            "artifacts": {"model": "m" * 64, "original": "o" * 64}
+            "artifacts": {"model": "m" * 64, "original": "o" * 64, "untrained": "u" * 64}
             | {f"retrain {k}": "r" * 64 for k in range(retrains)},
             "metrics": scores(f"{method}/{block}", error),
             "unresolved": dict(UNRESOLVED),

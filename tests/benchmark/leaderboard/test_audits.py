@@ -58,7 +58,8 @@ def test_a_distance_to_retrain_has_an_interval_and_its_null_beside_it(records):
     assert row["kl_forget_null"] == pytest.approx(0.51)
     assert row["original_kl_forget"] == pytest.approx(0.91)
     assert "kl_forget_gap" not in row  # it is one
-    assert row["zrf_forget_gap"] == pytest.approx(0.19)
+    assert "zrf_forget_gap" not in row  # two points of it mean nothing
+    assert row["retrain_zrf_forget"] == pytest.approx(0.51)
     assert row["probe_forget_gap"] == pytest.approx(0.19)
     assert row["cka_test_null"] == pytest.approx(0.51)
 

@@ -128,7 +128,7 @@ RECORDS = {
     "references.retrain: has 2 entries": lambda r: r["references"]["retrain"].append(r["references"]["original"]),
     "references.retrain[0].ta: ": lambda r: r["references"]["retrain"][0].update(ta="1"),
     "status: ": lambda r: r.update(status="best"),
-    "metrics.balanced_accuracy: extra": lambda r: r.update(status="diverged"),
+    "metrics.activation_distance_forget: extra": lambda r: r.update(status="diverged"),
     "schema: ": lambda r: r.update(schema=2),
     "extra: ": lambda r: r.update(extra=1),
     "environment.threads: ": lambda r: r["environment"].update(threads=0),

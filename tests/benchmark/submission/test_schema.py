@@ -1,17 +1,19 @@
 """The schema follows the record, and the tolerance follows the images."""
 
+import math
+
 import pytest
 
 from benchmark.store.records import Record
 from benchmark.submission.compare import elsewhere, first_difference, tolerance
 from benchmark.submission.schema import model_of
-from benchmark.tracks.scoring import METRICS, declarations
+from benchmark.tracks.scoring import SOURCES, declarations
 
 
 def test_every_part_of_a_record_is_laid_down():
     fields = {
         field.alias or name
-        for track in METRICS
+        for track in SOURCES
         for ok in (True, False)
         for name, field in model_of(track, ok).model_fields.items()
     }
@@ -32,6 +34,8 @@ SIZES = {"forget": 400, "retain": 10_000_000, "non_members": 100, "test": 2500, 
         (("references", "retrain", 1, "mia_svc"), 4 / 10),
         (("references", "original", "macro_auc"), 2 / 50),
         (("references", "retrain", 0, "sensitivity", 3), 1),
+        (("metrics", "kl_forget"), math.inf),
+        (("references", "original", "zrf_forget"), math.inf),
         (("sizes", "test"), None),
         (("setting", "target"), None),
         (("setting", "unchanged"), 2 / 50),
@@ -40,6 +44,13 @@ SIZES = {"forget": 400, "retain": 10_000_000, "non_members": 100, "test": 2500, 
 def test_a_rate_may_be_off_by_what_its_images_allow(key, allowed):
     record = {"sizes": SIZES, "declarations": declarations("unlearning")}
     assert tolerance(key, record) == (None if allowed is None else pytest.approx(allowed))
+
+
+@pytest.mark.parametrize(("name", "images"), [("lira_auc", 100), ("rmia_tpr_1", 100), ("probe_forget", 400)])
+def test_an_audits_rates_count_in_the_images_that_it_judges(name, images):
+    record = {"sizes": SIZES, "declarations": declarations("audit")}
+    assert tolerance(("metrics", name), record) == pytest.approx(2 / math.sqrt(images))
+    assert tolerance(("metrics", "relearn_steps"), record) == math.inf
 
 
 @pytest.mark.parametrize(("name", "allowed"), [("asr", 0.04), ("asr_gap", 0.08), ("der", 0.08), ("cured", 1)])
