@@ -57,8 +57,8 @@ for attack in badnets blended badnets_all_to_all sig wanet lf input_aware bpp ad
   defend --method none --attack "$attack" --blocks 1 --dataset pneumoniamnist ${DATA_ROOT:+--data-root "$DATA_ROOT"}
 done
 
-# Audits. The last commands write tables of their own, from models in the cache; with `--results results` next to the published
-# records, once these are there.
+# Audits. The last commands write tables of their own, from models in the cache; with `--results results` beside the
+# published records, once these are there.
 for suite in audit audit-pneumonia u-lira klom; do
   $MEDSAFE sweep "suites/$suite.toml" ${DATA_ROOT:+--data-root "$DATA_ROOT"}
 done

@@ -142,11 +142,11 @@ def nearness(info: MetricInfo) -> Iterator[Column[Group]]:
     yield Column(name, info.description, lambda g: mean(g.values(name)))
     yield Column(
         f"{name}_low",
-        f"lower end of the 95 % t-interval of {title} over blocks",
+        f"lower end of the 95 % t-interval of {title} over blocks, on the fixed split; may be below 0",
         lambda g: interval(g.values(name))[0],
     )
     yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
-    yield Column(f"{name}_null", "the same between Retrains: what chance alone gives", lambda g: mean(g.retrains(name)))
+    yield Column(f"{name}_null", "the same between Retrains: as near as chance comes", lambda g: mean(g.retrains(name)))
     yield Column(f"original_{name}", f"{title} of the Originals", lambda g: mean(g.originals(name)))
 
 
