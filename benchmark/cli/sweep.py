@@ -59,7 +59,7 @@ def sweep(
     store, records = ArtifactStore(default_cache()), RecordStore(results)
     known = [records, *([RecordStore(published)] if extend_published else [])]
     left = todo(read.requests, store, known, Estimator(RecordStore(published), engine.sharing))
-    _say_plan(read.name, left)
+    _say_plan(read.name, left, each_model=plan)
     if left.jobs:
         at_once = len(engine.devices)
         _say_estimate(left, at_once, start_up + wall_seconds(left.jobs, at_once))
@@ -77,12 +77,12 @@ def sweep(
         _say_end(progress)
 
 
-def _say_plan(name: str, left: "Todo") -> None:
+def _say_plan(name: str, left: "Todo", *, each_model: bool) -> None:
     runs, models = len(left.runs), left.models
     say(f"{name}: {runs + len(left.recorded)} runs, {len(left.recorded)} recorded, {runs} to do")
     say(f"models that runs share: {len(models) + len(left.cached)}, {len(left.cached)} in the cache, "
         f"{len(models)} to train ({_images(models)})")  # fmt: skip
-    for job in models:
+    for job in models if each_model else ():  # else hundreds of lines before the first training
         say(f"  {job.title}: {_images([job])}, for {left.uses[job.id]} runs")
 
 

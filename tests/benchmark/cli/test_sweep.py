@@ -47,6 +47,7 @@ def test_a_plan_says_what_there_is_to_do_and_does_nothing(medsafe, suite):
 def test_a_sweep_records_what_run_would_and_the_next_one_has_nothing_to_do(medsafe, suite, tiny_npz, monkeypatch):
     said = medsafe("sweep", suite, "--workers", 2)
     assert said.code == 0, said.err
+    assert "gradient-equivalents, for" not in said.out, "it is for --plan"
     assert "4/4 " in said.out
     assert "4 jobs done, 0 failed" in said.out
     assert Path("results/local/leaderboards/unlearning.csv").is_file()
