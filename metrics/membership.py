@@ -1,9 +1,7 @@
 """Weak membership attacks on one model (PROTOCOL 5): can the forgotten images be told from images never trained on?
 
-Two attacks, and the literature's form of the first for comparison. They see one number per image, its true-class
-confidence or its loss, and one model. What they do not find may still be there (Hayes et al., Inexact Unlearning Needs
-More Careful Evaluations, 2024): they are a floor for leakage, and the audits are the stronger test.
-
+They see one number per image, its true-class confidence or its loss, and one model. What they do not find may still be
+there (Hayes et al., Inexact Unlearning Needs More Careful Evaluations, 2024): the audits are the stronger test.
 "Member" is an image that the model was trained on and kept, "non-member" one that it never saw.
 """
 
