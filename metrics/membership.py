@@ -103,8 +103,7 @@ def mia_svc(
             other classes, and the share is taken over the held-out images of this one.
         draws: how often the folds are dealt; fits = draws * folds.
         folds: number of folds.
-        limit: most images per side of one fit, a random sub-sample with the same class shares, since the cost of an SVC
-            grows with the square of its size. The draws see different sub-samples.
+        limit: most images per side of one fit, a random sub-sample with the same class shares; each draw has its own.
 
     Raises:
         Unresolved: fewer than 8 compared non-members per fold, an empty forget set, or no class that both sides have.
@@ -257,8 +256,8 @@ class _Attack:
     def calls_non_member(self, confidences: Floats) -> NDArray[np.bool_]:
         """The classifier's answers, shape (n,).
 
-        Its decision function is a sum of Gaussians as wide as [0, 1], which a polynomial of degree 32 meets to rounding
-        error, at a hundredth of the cost. Only where that is too close to 0 to tell the sign is the classifier asked.
+        Its decision function, a sum of Gaussians as wide as [0, 1], is met by a polynomial of degree 32 to rounding
+        error, at a hundredth of the cost. Where that is too close to 0 to tell the sign, the classifier is asked.
         """
         distinct, position = np.unique(confidences, return_inverse=True)  # saturated confidences repeat a lot
         decision = Chebyshev.interpolate(lambda x: self.classifier.decision_function(x[:, None]), 32, domain=[0, 1])
