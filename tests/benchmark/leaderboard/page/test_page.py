@@ -176,20 +176,21 @@ def test_every_column_is_explained(published, view):
     assert [fact.name for fact in facts(view.file, names, dict(described()[view.file])) if not fact.meaning] == []
 
 
-DISTANCES = {
-    f"{start}{entry.name}{end}"
-    for entry in nearness.DISTANCES
-    for start, end in (("", ""), ("", "_low"), ("", "_high"), ("", "_null"), ("original_", ""))
-}
-UNLEARNING = DISTANCES | {
+def columns_of(metrics):
+    """Those that follow from metrics which are no fractions."""
+    endings = ("", "_low", "_high", "_null")
+    starts = ("original_", "retrain_")
+    return {f"{name}{end}" for name in metrics for end in endings} | {f"{s}{name}" for name in metrics for s in starts}
+
+
+UNLEARNING = columns_of(nearness.METRICS) | {
     "version", "blocks", "verified", "retrains", "tow", "tow_null", "flops", "seconds", "retrain_seconds",
     "protocol_version",
 }  # fmt: skip
 COUNTS = {
     "unlearning.csv": UNLEARNING | {"rank", "p_vs_finetune"},
-    "audits.csv": UNLEARNING | {
-        "shadows", "relearn_steps", "relearn_steps_low", "relearn_steps_high", "retrain_relearn_steps",
-        "relearn_steps_null", "relearn_steps_capped", "relearn_ratio",
+    "audits.csv": UNLEARNING | columns_of(("relearn_steps", "cka_forget", "cka_test")) | {
+        "shadows", "relearn_steps_capped", "relearn_ratio",
     },
     "backdoor.csv": {
         "rank", "version", "blocks", "verified", "core_cured", "attacks_run", "attacks_passed", "attacks_cured",
