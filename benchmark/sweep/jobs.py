@@ -9,7 +9,7 @@ from benchmark.errors import MedsafeError
 from benchmark.plan import Plan, Request, plan_on
 from benchmark.runner import is_final
 from benchmark.store.artifacts import ArtifactStore
-from benchmark.store.records import Record, RecordStore
+from benchmark.store.records import RecordStore
 from benchmark.sweep.estimate import Estimator, Expected
 from benchmark.tracks.shared import SharedModel
 from benchmark.workbenches import Workbenches
@@ -39,7 +39,7 @@ class Todo:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     """By id; none before what it needs."""
-    recorded: list[Record] = field(default_factory=list)
+    recorded: list[RunSpec] = field(default_factory=list)
     """Runs that are final, of this folder or published."""
     uses: Counter[str] = field(default_factory=Counter)
     """Model -> how many of the missing runs use it."""
@@ -76,9 +76,8 @@ def todo(requests: Iterable[Request], store: ArtifactStore, known: Iterable[Reco
             if spec.id in seen:
                 continue
             seen.add(spec.id)
-            record = _recorded(spec, stores)
-            if record is not None:
-                result.recorded.append(record)
+            if _is_recorded(spec, stores):
+                result.recorded.append(spec)
             else:
                 _add(result, plan, spec, replace(request, blocks=f"{spec.block}-{spec.block}"), estimator)
     return result
@@ -92,9 +91,9 @@ def _planned(request: Request, workbenches: Workbenches) -> Plan:
         raise MedsafeError(f"{', '.join(filter(None, setting))}: {error}") from error
 
 
-def _recorded(spec: RunSpec, stores: list[RecordStore]) -> Record | None:
+def _is_recorded(spec: RunSpec, stores: list[RecordStore]) -> bool:
     found = (store.read(spec.fields, spec.id) for store in stores)
-    return next((record for record in found if record is not None and is_final(record)), None)
+    return any(record is not None and is_final(record) for record in found)
 
 
 def _add(result: Todo, plan: Plan, spec: RunSpec, request: Request, estimator: Estimator) -> None:

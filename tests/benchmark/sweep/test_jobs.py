@@ -53,7 +53,7 @@ def test_what_is_there_is_not_done_again(left, done, short_recipe):
     first = left(FINETUNE)
     assert {result.status for result in done(first.jobs.values())} == {"ok"}
     again = left(FINETUNE, SALUN)
-    assert [record["spec"]["method"]["name"] for record in again.recorded] == ["finetune"]
+    assert [spec.method.name for spec in again.recorded] == ["finetune"]
     assert (len(again.models), len(again.cached), len(again.runs)) == (0, 3, 1)
     assert not again.runs[0].needs
 

@@ -32,7 +32,8 @@ BLINK = 200  # milliseconds; of the quickest, for other programs may be at work
 def test_a_filter_of_the_rows_of_ten_thousand_records_takes_a_blink(visit, tmp_path, cards):
     write_many_records(tmp_path)
     visited = visit(build(tmp_path, cards))
-    for key, view in TABLES.items():
+    for key in ("unlearning", "backdoor", "attacks"):
+        view = TABLES[key]
         panel, table = visited.tab(key), csv_of(tmp_path, key)
         for is_all in (False, True):
             panel.get_by_label(re.compile("Show all")).set_checked(is_all)
