@@ -67,7 +67,7 @@ COST = Shown("Cost", "flops_share", below=(("{} s", "seconds"),))
 VERIFIED = Shown("Verified", "verified")
 AVERAGE_GAP = Shown("Avg. gap", "avg_gap", "avg_gap_high", below=(("null {}", "avg_gap_null"),))
 KL = Shown("KL, nats", "kl_forget", "kl_forget_high", below=(("null {}", "kl_forget_null"),))
-AT_LEAST = (("Retrain {}", "retrain_relearn_steps"), ("{} at least", "relearn_steps_capped"))
+AT_LEAST = (("Retrain {}", "retrain_relearn_steps"), ("{} gave up at 200", "relearn_steps_capped"))
 RELEARN = Shown("Relearn, steps", "relearn_steps", "relearn_steps_high", below=AT_LEAST)
 
 
