@@ -12,6 +12,7 @@ from benchmark.store.artifacts import Artifact, ArtifactStore
 from benchmark.store.records import Record
 from benchmark.store.tensors import write_tensors
 from benchmark.tracks.models import Workbench
+from benchmark.tracks.nearness import beside_retrains
 from benchmark.tracks.stored import PREDICTIONS, hash_rows, predictions_of
 from benchmark.tracks.unlearning import artifacts_of, model_names, models_of, splits_of
 from methods.layers import penultimate_features
@@ -47,9 +48,7 @@ def represented(record: Record, store: ArtifactStore) -> list[RepresentedModel] 
         return None
     own, before, *retrains = map(predictions_of, found)
     labels = {split: own[f"{LABELS}{split}"] for split in SPLITS}
-    others = [retrains[:index] + retrains[index + 1 :] for index in range(len(retrains))]
-    pairs = [(own, retrains), (before, retrains), *zip(retrains, others, strict=True)]
-    return [RepresentedModel(each, labels, beside) for each, beside in pairs]
+    return [RepresentedModel(each, labels, beside) for each, beside in beside_retrains([own, before], retrains)]
 
 
 def _rows(splits: ScoredSplits, block: int) -> dict[str, np.ndarray]:

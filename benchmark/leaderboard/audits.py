@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmark.leaderboard.blocks import Floats
 from benchmark.leaderboard.cells import Cell, Column, interval, mean
-from benchmark.leaderboard.columns import columns, nearness, null
+from benchmark.leaderboard.columns import columns, measured, nearness, null
 from benchmark.leaderboard.groups import Group, families, group_records
 from benchmark.store.records import Record
 from metrics.audit import METRICS
@@ -47,9 +47,7 @@ def audit_columns() -> list[Column[Group]]:
 def _relearning() -> Iterator[Column[Group]]:
     """Of relearn time, in steps: a verdict within two points has no meaning for it."""
     name = relearn_steps.info.name
-    yield Column(name, relearn_steps.info.description, lambda g: mean(g.values(name)))
-    yield Column(f"{name}_low", "lower end of its 95 % t-interval over targets", lambda g: interval(g.values(name))[0])
-    yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
+    yield from measured(relearn_steps.info)
     yield Column(f"retrain_{name}", "the same of the Retrains: the target", lambda g: mean(g.retrains(name)))
     yield Column(f"{name}_null", "mean |difference| between Retrains", lambda g: null(g, name))
     yield Column(

@@ -114,15 +114,21 @@ def _aggregates() -> Iterator[Column[Group]]:
     yield Column("tow_null", "the same between Retrains", _null_tow)
 
 
-def _detailed(info: MetricInfo) -> Iterator[Column[Group]]:
+def measured(info: MetricInfo) -> Iterator[Column[Group]]:
+    """A metric on the method's models, with its interval."""
     name, title = info.name, info.title
     yield Column(name, info.description, lambda g: mean(g.values(name)))
     yield Column(
         f"{name}_low",
-        f"lower end of the 95 % t-interval of {title} over blocks, conditional on the fixed split; may leave [0, 1]",
+        f"lower end of the 95 % t-interval of {title} over blocks, conditional on the fixed split; may leave its range",
         lambda g: interval(g.values(name))[0],
     )
     yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
+
+
+def _detailed(info: MetricInfo) -> Iterator[Column[Group]]:
+    name, title = info.name, info.title
+    yield from measured(info)
     yield Column(f"retrain_{name}", f"{title} of the Retrains: the target", lambda g: mean(g.retrains(name)))
     yield Column(f"original_{name}", f"{title} of the Originals", lambda g: mean(g.originals(name)))
     yield Column(
@@ -139,13 +145,7 @@ def _detailed(info: MetricInfo) -> Iterator[Column[Group]]:
 def nearness(info: MetricInfo) -> Iterator[Column[Group]]:
     """Of a distance or a similarity to Retrain, which has no gap: it is one."""
     name, title = info.name, info.title
-    yield Column(name, info.description, lambda g: mean(g.values(name)))
-    yield Column(
-        f"{name}_low",
-        f"lower end of the 95 % t-interval of {title} over blocks, on the fixed split; may be below 0",
-        lambda g: interval(g.values(name))[0],
-    )
-    yield Column(f"{name}_high", "upper end", lambda g: interval(g.values(name))[1])
+    yield from measured(info)
     yield Column(f"{name}_null", "the same between Retrains: as near as chance comes", lambda g: mean(g.retrains(name)))
     yield Column(f"original_{name}", f"{title} of the Originals", lambda g: mean(g.originals(name)))
 

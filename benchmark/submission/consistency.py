@@ -72,7 +72,8 @@ def _faults_of_identity(record: Record, file: str) -> Iterator[tuple[str, str]]:
     declared, todays = (_meanings(each) for each in (record["declarations"], declarations(spec["track"])))
     found = first_difference(declared, todays, ("declarations",))
     if found is not None:
-        yield found.key, f"{found.first}, and in this suite {found.second}: run `medsafe rescore`, and submit again"
+        way_out = "run `medsafe rescore`, or the runs again, and then submit"
+        yield found.key, f"{found.first}, and in this suite {found.second}: {way_out}"
 
 
 def _faults_of_scores(record: Record) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """What an unlearned model's answers are compared with: Retrains, and a network that has learned nothing."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from benchmark.store.artifacts import Artifact
 from benchmark.tracks.models import Workbench
@@ -8,6 +9,7 @@ from benchmark.tracks.stored import Made, predictions_of
 from metrics.nearness import ComparedModel
 from metrics.unlearning import ScoredSplits
 
+T = TypeVar("T")
 UNTRAINED = "untrained"
 """Among a record's artifacts: the logits of the network that ZRF compares with."""
 
@@ -25,9 +27,13 @@ def untrained(bench: Workbench, block: int) -> Artifact:
 def compared(
     models: Sequence[Artifact], retrains: Sequence[Artifact], fresh: Artifact, splits: ScoredSplits
 ) -> list[ComparedModel]:
-    """Each of these models, then each Retrain, beside the Retrains; a Retrain is compared with the others."""
-    references = [predictions_of(artifact)["logits"] for artifact in retrains]
+    """Each of these models, then each Retrain, with what it is compared with."""
+    own, references = ([predictions_of(artifact)["logits"] for artifact in part] for part in (models, retrains))
     nothing = predictions_of(fresh)["logits"]
-    pairs = [(predictions_of(artifact)["logits"], references) for artifact in models]
-    pairs += [(each, references[:index] + references[index + 1 :]) for index, each in enumerate(references)]
-    return [ComparedModel(logits, beside, nothing, splits) for logits, beside in pairs]
+    return [ComparedModel(logits, beside, nothing, splits) for logits, beside in beside_retrains(own, references)]
+
+
+def beside_retrains(models: Sequence[T], retrains: Sequence[T]) -> list[tuple[T, list[T]]]:
+    """Each of these models with all Retrains, then each Retrain with the other ones."""
+    others = ((each, [*retrains[:index], *retrains[index + 1 :]]) for index, each in enumerate(retrains))
+    return [*((model, list(retrains)) for model in models), *others]

@@ -1,6 +1,6 @@
 """What the page shows of each CSV before a reader asks for all columns: data alone, read by `templates/table.js`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.leaderboard.backdoor.duels import CORE_ATTACKS
 
@@ -113,7 +113,8 @@ UNLEARNING = View(
         VERIFIED,
     ),
 )
-AUDITS = View(
+AUDITS = replace(
+    UNLEARNING,
     key="audits",
     title="Audits",
     file="audits.csv",
@@ -121,14 +122,7 @@ AUDITS = View(
     "data, and judge each image by itself. A block is a target of such a pool. Good is again what comes close to "
     "Retrain. Removed is the share of the Original's exposure that is gone; relearn time is how soon a model knows its "
     "forget set again; the probe asks the features, whatever the last layer says.",
-    name="method",
-    kind="unlearning",
-    group=("setting",),
-    heading=("dataset", "architecture", "recipe", "augmentation", "scenario"),
     details=(("{} shadows", "shadows"), ("{} Retrains", "retrains"), *IDENTITY),
-    target="Retrain",
-    references=(("Original, before", "original"), ("Retrain, the target", "retrain")),
-    filters=(*SETTING, RECIPE, Filter("Scenario", ("scenario",)), STANDING),
     shown=(
         Shown("Method", "method"),
         _to_retrain("LiRA AUC", "lira_auc"),
